@@ -1,0 +1,8 @@
+//! Skynet's actor runtime and its Harbor in Rust.
+
+pub mod clock;
+pub mod limits;
+pub mod message;
+mod queue;
+
+pub use message::{CallError, Handle, HarborId, Kind, Name, SendError, SendReason, Session};

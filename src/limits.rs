@@ -1,0 +1,72 @@
+//! Every bound with its unit, and the relations between them.
+
+use std::time::Duration;
+
+/// The longest payload of a harbor frame, in bytes: the length field counts the 12-byte trailer and its first byte must be 0.
+pub const PAYLOAD_BYTES_MAX: usize = FRAME_LENGTH_MAX - TRAILER_BYTES;
+/// The largest length field of a harbor frame.
+pub const FRAME_LENGTH_MAX: usize = 0x00ff_ffff;
+/// Source, type and destination, session.
+pub const TRAILER_BYTES: usize = 12;
+/// The most bytes of packed values in a control packet: its size is one byte.
+pub const CONTROL_BYTES_MAX: usize = 255;
+
+/// How deep packed tables may nest when they are written: Skynet's limit.
+pub const SERI_WRITE_DEPTH_MAX: usize = 32;
+/// How deep packed tables may nest when they are read. Real nodes have no limit and die.
+pub const SERI_READ_DEPTH_MAX: usize = 128;
+
+/// Slots of a node: one per harbor id.
+pub const SLOTS: usize = 256;
+/// Messages held for one peer that is not linked yet.
+pub const HELD_MESSAGES_MAX: usize = 65_536;
+/// Bytes held for one peer that is not linked yet.
+pub const HELD_BYTES_MAX: usize = 64 << 20;
+/// How long a message is held for a peer that is not linked yet.
+pub const HELD_TIME_MAX: Duration = Duration::from_secs(30);
+/// Messages held for one name that nobody has yet.
+pub const NAME_HELD_MESSAGES_MAX: usize = 8_192;
+/// Names with waiters or held messages.
+pub const NAMES_WAITED_MAX: usize = 65_536;
+/// Names that a node remembers.
+pub const NAMES_MAX: usize = 1 << 20;
+/// Calls to one peer that wait for their answers.
+pub const PENDING_CALLS_MAX: usize = 1 << 20;
+/// Unsent bytes of one link above which messages to it are refused.
+pub const UNSENT_BYTES_MAX: usize = 256 << 20;
+/// Unsent bytes of one link that are first warned of; then at each doubling (Skynet's `socket_server.c`).
+pub const UNSENT_WARN_BYTES: usize = 1 << 20;
+/// How long a handshake of a link may take.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a joiner waits for the links that `W` announced, before it goes on without them.
+pub const JOIN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Frames up to this many bytes are copied into the link's chunk, longer ones are written from where they are (measured crossover).
+pub const COPY_BYTES_MAX: usize = 1024;
+/// The size of a chunk of outgoing frames.
+pub const CHUNK_BYTES: usize = 64 << 10;
+/// The size of one read.
+pub const READ_BYTES: usize = 256 << 10;
+/// Slices of one `writev`.
+pub const IOVEC_MAX: usize = 64;
+
+/// Messages of one turn of a service.
+pub const TURN_MESSAGES_MAX: u32 = 64;
+/// Time of one turn of a service; the message that exceeds it is the turn's last.
+pub const TURN_TIME_MAX: Duration = Duration::from_micros(50);
+/// How many services run from the LIFO slot before the ring gets its turn.
+pub const LIFO_TURNS_MAX: u32 = 32;
+/// Turns between two looks at the global queue.
+pub const GLOBAL_TURNS_MAX: u32 = 61;
+
+/// Messages that a node may hold in mailboxes.
+pub const NODE_MESSAGES_MAX: u64 = 64 << 20;
+/// Bytes that a node may hold in payloads outside their messages.
+pub const NODE_BYTES_MAX: u64 = 8 << 30;
+
+const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
+const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
+const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
+const _: () = assert!(SERI_WRITE_DEPTH_MAX < SERI_READ_DEPTH_MAX);
+const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
+const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
