@@ -3,6 +3,6 @@
 pub mod clock;
 pub mod limits;
 pub mod message;
-mod queue;
+pub mod queue;
 
 pub use message::{CallError, Handle, HarborId, Kind, Name, SendError, SendReason, Session};
