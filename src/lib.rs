@@ -4,5 +4,6 @@ pub mod clock;
 pub mod limits;
 pub mod message;
 pub mod queue;
+pub mod seri;
 
 pub use message::{CallError, Handle, HarborId, Kind, Name, SendError, SendReason, Session};

@@ -15,6 +15,12 @@ pub const CONTROL_BYTES_MAX: usize = 255;
 pub const SERI_WRITE_DEPTH_MAX: usize = 32;
 /// How deep packed tables may nest when they are read. Real nodes have no limit and die.
 pub const SERI_READ_DEPTH_MAX: usize = 128;
+/// The most bytes of packed values in one message, written or read: a payload of a harbor frame.
+pub const SERI_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+/// Missing elements that the lists of one message may have beyond one for each of its bytes, when they are read into sequences.
+pub const SERI_HOLES_MAX: usize = 4096;
+/// How deep options and newtypes may nest around what is read from one message, since they take no bytes.
+pub const SERI_WRAPPERS_MAX: usize = 4 * SERI_READ_DEPTH_MAX;
 
 /// Slots of a node: one per harbor id.
 pub const SLOTS: usize = 256;
@@ -68,5 +74,6 @@ const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
 const _: () = assert!(SERI_WRITE_DEPTH_MAX < SERI_READ_DEPTH_MAX);
+const _: () = assert!(SERI_BYTES_MAX < 1 << 31, "array lengths are signed 32-bit numbers");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
