@@ -5,5 +5,6 @@ pub mod limits;
 pub mod message;
 pub mod queue;
 pub mod seri;
+pub mod sync;
 
 pub use message::{CallError, Handle, HarborId, Kind, Name, SendError, SendReason, Session};

@@ -70,6 +70,23 @@ pub const NODE_MESSAGES_MAX: u64 = 64 << 20;
 /// Bytes that a node may hold in payloads outside their messages.
 pub const NODE_BYTES_MAX: u64 = 8 << 30;
 
+/// Service ids of a node: the low 24 bits of a handle.
+pub const SERVICE_IDS: u32 = 1 << 24;
+/// The lowest service id that is given out; the ids below are reserved, 0 is nobody.
+pub const SERVICE_ID_FREE_MIN: u32 = 8;
+/// Services in a worker's ring, above which half of it goes to the global queue.
+pub const RING_SERVICES_MAX: usize = 256;
+/// Message nodes that move between threads at once. The budget of messages is counted in these steps.
+pub const POOL_CHUNK_NODES: usize = 64;
+/// Chunks of free message nodes that a node keeps; what is free above goes back to the allocator.
+pub const DEPOT_CHUNKS_MAX: usize = 2048;
+/// Bytes of the node's budget that a thread takes or returns at once.
+pub const BYTES_LEASE: u64 = 64 << 10;
+/// Messages in one lane to the I/O thread, above which sends are refused.
+pub const LANE_MESSAGES_MAX: u64 = 65_536;
+/// Rounds that a mailbox's owner waits for a sender between its two steps, before it lets others run.
+pub const GAP_SPINS_MAX: u32 = 32;
+
 const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
@@ -77,3 +94,6 @@ const _: () = assert!(SERI_WRITE_DEPTH_MAX < SERI_READ_DEPTH_MAX);
 const _: () = assert!(SERI_BYTES_MAX < 1 << 31, "array lengths are signed 32-bit numbers");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
+const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);
+const _: () = assert!(POOL_CHUNK_NODES * DEPOT_CHUNKS_MAX < u32::MAX as usize);
+const _: () = assert!(BYTES_LEASE < NODE_BYTES_MAX);

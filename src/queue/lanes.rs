@@ -1,0 +1,281 @@
+//! Messages from every thread to one, the I/O thread, in lanes: one per peer.
+//!
+//! ```text
+//!  worker ──┐  lane 0  ▒▒▒▒                 dirty bits
+//!  worker ──┼► lane 1                       1 0 1 0 0 …      ┌──────────┐
+//!  foreign ─┘  lane 2  ▒▒            ─────────────────────►  │ I/O      │
+//!              …                            doorbell         └──────────┘
+//! ```
+//!
+//! A lane is a lock-free FIFO (crossbeam's `SegQueue`; a locked list under loom). A send pushes, then sets the lane's bit;
+//! only who turns the bit on rings the doorbell, so that a busy lane costs neither a fence nor a look at the sleeper.
+//! The receiver takes the bits of a word away, then empties those lanes.
+//!
+//! **No message is missed.** A send's step on the word is either before the receiver's, which then sees ([L1]) the push; or
+//! after, and the bit stays. A bit is on while its first sender has not rung yet: a later sender relies on that ring.
+//!
+//! Each lane is bounded: a send beyond `LANE_MESSAGES_MAX` gives the message back.
+
+use crate::limits::LANE_MESSAGES_MAX;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{CachePadded, Doorbell};
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+#[cfg(not(loom))]
+use crossbeam::queue::SegQueue;
+#[cfg(loom)]
+use locked::SegQueue;
+
+const WORD_BITS: usize = u64::BITS as usize;
+
+/// The lanes that senders and the receiver share.
+pub struct Lanes<T> {
+    lanes: Box<[CachePadded<Lane<T>>]>,
+    /// A bit per lane: something was pushed since the receiver took the bit.
+    dirty: Box<[CachePadded<AtomicU64>]>,
+    doorbell: Arc<Doorbell>,
+}
+
+struct Lane<T> {
+    messages: SegQueue<T>,
+    /// Pushed and not taken. Relaxed: it publishes nothing.
+    len: AtomicU64,
+}
+
+impl<T> Lanes<T> {
+    /// `count` lanes to one receiver, whom `doorbell` wakes.
+    #[expect(clippy::new_ret_no_self, reason = "the lanes are reached through their two ends only")]
+    pub fn new(count: usize, doorbell: Arc<Doorbell>) -> (LaneSender<T>, LaneReceiver<T>) {
+        let lane = |_| CachePadded::new(Lane { messages: SegQueue::new(), len: AtomicU64::new(0) });
+        let words = count.div_ceil(WORD_BITS);
+        let lanes = Arc::new(Self {
+            lanes: (0..count).map(lane).collect(),
+            dirty: (0..words).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
+            doorbell,
+        });
+        let sender = LaneSender { lanes: Arc::clone(&lanes) };
+        (sender, LaneReceiver { lanes, taken: vec![0; words].into(), next: 0, unshared: PhantomData })
+    }
+}
+
+impl<T> fmt::Debug for Lanes<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Lanes({})", self.lanes.len())
+    }
+}
+
+/// Any thread's end.
+#[derive(Debug)]
+pub struct LaneSender<T> {
+    lanes: Arc<Lanes<T>>,
+}
+
+impl<T> LaneSender<T> {
+    /// Adds a message at the end of a lane, and wakes the receiver if it sleeps.
+    ///
+    /// # Errors
+    /// Gives it back if the lane is full.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn send(&self, lane: usize, message: T) -> Result<(), T> {
+        let Lane { messages, len } = &*self.lanes.lanes[lane];
+        if len.fetch_add(1, Ordering::Relaxed) >= LANE_MESSAGES_MAX {
+            len.fetch_sub(1, Ordering::Relaxed);
+            return Err(message);
+        }
+        messages.push(message);
+        let bit = 1 << (lane % WORD_BITS);
+        // [L1] Release: publishes the push to whom takes the bit.
+        let before = self.lanes.dirty[lane / WORD_BITS].fetch_or(bit, Ordering::Release);
+        if before & bit == 0 {
+            self.lanes.doorbell.ring();
+        }
+        Ok(())
+    }
+
+    /// Messages that wait in a lane.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn len(&self, lane: usize) -> u64 {
+        self.lanes.lanes[lane].len.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing waits in a lane.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn is_empty(&self, lane: usize) -> bool {
+        self.len(lane) == 0
+    }
+
+    /// The receiver's doorbell.
+    pub fn doorbell(&self) -> &Doorbell {
+        &self.lanes.doorbell
+    }
+}
+
+impl<T> Clone for LaneSender<T> {
+    fn clone(&self) -> Self {
+        Self { lanes: Arc::clone(&self.lanes) }
+    }
+}
+
+/// The receiver's end; one thread's at a time.
+#[derive(Debug)]
+pub struct LaneReceiver<T> {
+    lanes: Arc<Lanes<T>>,
+    /// Bits taken whose lanes are not emptied yet.
+    taken: Box<[u64]>,
+    /// The lane after the last one that was polled, so that none waits for the others' for ever.
+    next: usize,
+    unshared: PhantomData<Cell<()>>,
+}
+
+impl<T> LaneReceiver<T> {
+    /// A lane with messages, each once until it is sent to again: take them all, or [`LaneReceiver::mark`] it.
+    pub fn poll_dirty(&mut self) -> Option<usize> {
+        let words = self.taken.len();
+        let start = self.next / WORD_BITS;
+        // The first word twice: from its middle, and at the end from its start.
+        for step in 0..=words {
+            let word = (start + step) % words.max(1);
+            let from = if step == 0 { self.next % WORD_BITS } else { 0 };
+            let bits = self.take_word(word)? >> from << from;
+            if bits != 0 {
+                let bit = bits.trailing_zeros() as usize;
+                self.taken[word] &= !(1 << bit);
+                let lane = word * WORD_BITS + bit;
+                self.next = (lane + 1) % (words * WORD_BITS);
+                return Some(lane);
+            }
+        }
+        None
+    }
+
+    /// The lanes of a word that are to be emptied.
+    fn take_word(&mut self, word: usize) -> Option<u64> {
+        let dirty = self.lanes.dirty.get(word)?;
+        if dirty.load(Ordering::Relaxed) != 0 {
+            // [L1] Acquire: sees the pushes of everyone who set a bit or found it set.
+            self.taken[word] |= dirty.swap(0, Ordering::Acquire);
+        }
+        Some(self.taken[word])
+    }
+
+    /// Whether a lane waits to be polled; for the look after a sleep is announced.
+    pub fn has_dirty(&self) -> bool {
+        let is_dirty = |word: &CachePadded<AtomicU64>| word.load(Ordering::Relaxed) != 0;
+        self.taken.iter().any(|&word| word != 0) || self.lanes.dirty.iter().any(is_dirty)
+    }
+
+    /// Takes the oldest message of a lane.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn take(&mut self, lane: usize) -> Option<T> {
+        let Lane { messages, len } = &*self.lanes.lanes[lane];
+        let message = messages.pop()?;
+        len.fetch_sub(1, Ordering::Relaxed);
+        Some(message)
+    }
+
+    /// Lets a lane that was not emptied be polled again.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn mark(&mut self, lane: usize) {
+        self.taken[lane / WORD_BITS] |= 1 << (lane % WORD_BITS);
+    }
+
+    /// Whose sleep a send ends.
+    pub fn doorbell(&self) -> &Arc<Doorbell> {
+        &self.lanes.doorbell
+    }
+}
+
+/// What stands in for crossbeam's queue under loom.
+#[cfg(loom)]
+mod locked {
+    use crate::sync::Mutex;
+    use std::collections::VecDeque;
+
+    pub(super) struct SegQueue<T>(Mutex<VecDeque<T>>);
+
+    impl<T> SegQueue<T> {
+        pub(super) fn new() -> Self {
+            Self(Mutex::new(VecDeque::new()))
+        }
+
+        pub(super) fn push(&self, message: T) {
+            self.0.lock().push_back(message);
+        }
+
+        pub(super) fn pop(&self) -> Option<T> {
+            self.0.lock().pop_front()
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Parker;
+
+    fn lanes(count: usize) -> (LaneSender<u64>, LaneReceiver<u64>, Arc<Parker>) {
+        let parker = Arc::new(Parker::new());
+        let (sender, receiver) = Lanes::new(count, Arc::new(Doorbell::new(Arc::clone(&parker))));
+        (sender, receiver, parker)
+    }
+
+    #[test]
+    fn lanes_are_polled_once_each_and_in_turn() {
+        let (sender, mut receiver, _) = lanes(257);
+        assert_eq!(receiver.poll_dirty(), None);
+        for lane in [256, 3, 64, 3] {
+            sender.send(lane, lane as u64).unwrap();
+        }
+        assert!(receiver.has_dirty());
+        assert_eq!(receiver.poll_dirty(), Some(3));
+        assert_eq!((receiver.take(3), receiver.take(3), receiver.take(3)), (Some(3), Some(3), None));
+        sender.send(3, 4).unwrap();
+        assert_eq!(receiver.poll_dirty(), Some(64), "3 waits for its turn");
+        assert_eq!(receiver.poll_dirty(), Some(256));
+        receiver.mark(256);
+        assert_eq!(receiver.poll_dirty(), Some(3));
+        assert_eq!(receiver.poll_dirty(), Some(256), "not emptied");
+        assert_eq!(receiver.poll_dirty(), None);
+        assert!(!receiver.has_dirty());
+    }
+
+    #[test]
+    fn a_full_lane_gives_the_message_back() {
+        let (sender, mut receiver, _) = lanes(2);
+        for n in 0..LANE_MESSAGES_MAX {
+            sender.send(1, n).unwrap();
+        }
+        assert_eq!(sender.send(1, 7), Err(7));
+        assert_eq!(sender.send(0, 7), Ok(()), "another lane has room");
+        assert_eq!(receiver.take(1), Some(0));
+        assert_eq!(sender.send(1, 8), Ok(()));
+        assert_eq!(sender.len(1), LANE_MESSAGES_MAX);
+    }
+
+    #[test]
+    fn only_a_sleeper_is_rung() {
+        let (sender, mut receiver, parker) = lanes(1);
+        sender.send(0, 1).unwrap();
+        receiver.doorbell().prepare();
+        assert!(receiver.has_dirty(), "so it does not sleep");
+        receiver.doorbell().cancel();
+        assert_eq!(receiver.poll_dirty(), Some(0));
+        receiver.doorbell().prepare();
+        sender.send(0, 2).unwrap();
+        assert!(parker.park(None));
+        receiver.doorbell().cancel();
+    }
+}
