@@ -304,7 +304,7 @@ mod tests {
         let key = wheel.insert(Instant::FAR, 1);
         let next = wheel.next_deadline().unwrap();
         assert!(next > at(3) && next < Instant::FAR);
-        assert_eq!(fired(&mut wheel, at(AHEAD_MAX * 3)), []);
+        assert_eq!(fired(&mut wheel, at(AHEAD_MAX * 3)), Vec::<u64>::new());
         assert_eq!(wheel.cancel(key), Some(1));
         let mut late = Wheel::new(Instant::FAR);
         late.insert(Instant::FAR, 2);

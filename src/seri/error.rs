@@ -52,7 +52,7 @@ impl From<UnpackError> for CallError {
     }
 }
 
-/// The reasons of [`UnpackError`] that the bytes alone give.
+/// The reasons of [`UnpackError`]: first those that the bytes alone give, then those of the type that is read.
 pub(super) mod reason {
     pub(crate) const TRUNCATED: &str = "the message ends inside a value";
     pub(crate) const ARRAY_TOO_LONG: &str = "an array is longer than the bytes that remain";
@@ -63,4 +63,22 @@ pub(super) mod reason {
     pub(crate) const NAN_KEY: &str = "a table key is NaN";
     pub(crate) const TOO_DEEP: &str = "tables nest too deeply";
     pub(crate) const TOO_LARGE: &str = "the message is too large";
+
+    pub(crate) const POINTER: &str = "a pointer of another process";
+    pub(crate) const NOT_TEXT: &str = "a string that should be text is not UTF-8";
+    pub(crate) const TOO_SPARSE: &str = "an index is too far from the others";
+    pub(crate) const VARIANT_FORM: &str = "a variant is neither a string nor a table of one named value";
+    pub(crate) const UNWANTED_NIL: &str = "nil where another type is wanted";
+    pub(crate) const UNWANTED_BOOL: &str = "a boolean where another type is wanted";
+    pub(crate) const UNWANTED_INT: &str = "an integer where another type is wanted";
+    pub(crate) const UNWANTED_FLOAT: &str = "a float where another type is wanted";
+    pub(crate) const UNWANTED_STRING: &str = "a string where another type is wanted";
+    pub(crate) const UNWANTED_TABLE: &str = "a table of another kind is wanted, or no table";
+    pub(crate) const VALUE: &str = "a value outside the range of its type";
+    pub(crate) const LENGTH: &str = "another number of elements is wanted";
+    pub(crate) const UNKNOWN_VARIANT: &str = "no such variant";
+    pub(crate) const UNKNOWN_FIELD: &str = "no such field";
+    pub(crate) const MISSING_FIELD: &str = "a field is missing";
+    pub(crate) const REPEATED_FIELD: &str = "a field comes twice, under two names";
+    pub(crate) const REFUSED: &str = "the type refused the value";
 }

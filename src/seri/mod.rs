@@ -4,13 +4,33 @@
 //! is the reference; this is an independent description of the same bytes, drawn in `format.rs`.
 //!
 //! ```text
-//!   pack (Value) ─► Writer ─► bytes ─► Reader ─► Outline ─► unpack (Value)
+//!   to_values (serde) ─┐                                   ┌─► from_values (serde)
+//!                      ├─► Writer ─► bytes ─► Reader ─► Outline
+//!   pack (Value)  ─────┘                                   └─► unpack (Value)
 //! ```
 //!
 //! * [`Writer`] writes exactly Skynet's form. [`Reader`] reads every form that Skynet reads.
 //! * The outline says where each value of a message lies, and settles what Lua settles by assignment: of a key that
 //!   comes twice the later value counts, a nil removes the pair, a key inside the array range replaces the element.
-//! * [`Value`] is any value as a tree.
+//! * [`Value`] is for those who do not know what comes; everybody else uses serde.
+//!
+//! # Messages and serde
+//!
+//! A *message* is a sequence of values: `()` is none, a newtype is its one value, a tuple (tuple struct, array) has as
+//! many values as fields; everything else is exactly one value. When a message is read, surplus values are ignored
+//! and missing ones are nil. Within a value:
+//!
+//! | Rust | packed |
+//! |---|---|
+//! | `None`, `()`, unit struct | nil |
+//! | integer | integer; a `u64` above `i64::MAX` is an error. An integral float is read as one |
+//! | float | float. An integer is read as one |
+//! | `str`, `char`, bytes | string. Only UTF-8 is read as text; `Vec<u8>` and `serde_bytes` take any |
+//! | sequence, tuple | table with an array. Integer keys among the pairs are read as elements, holes as nil |
+//! | struct | table with string keys, `None` left out. Other keys and unknown fields are ignored |
+//! | map | table with pairs. The elements of an array are read with their indices as keys |
+//! | unit variant | its name as string |
+//! | other variant | table `{name = content}`; the name alone if the content is nil |
 //!
 //! # Limits
 //!
@@ -23,15 +43,26 @@
 
 #![forbid(unsafe_code)]
 
+mod deserialize;
 mod error;
 mod format;
 mod outline;
 mod reader;
+mod serialize;
+mod tables;
 mod value;
+mod value_serde;
 mod writer;
 
+pub use deserialize::from_values;
 pub use error::{PackError, UnpackError};
 pub use format::Token;
 pub use reader::{Limits, Reader};
+pub use serialize::to_values;
 pub use value::{Table, Value, pack, pack_into, unpack, unpack_with};
 pub use writer::Writer;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -89,6 +89,11 @@ impl<'a> Outline<'a> {
         self.spots[entry.0 as usize].offset as usize
     }
 
+    /// The number of bytes, where missing values are.
+    pub(super) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// A value; of a table what [`elements`](Self::elements) and [`pairs`](Self::pairs) want to know.
     pub(super) fn token(&self, entry: Entry) -> Result<Token<'a>, UnpackError> {
         Ok(decode(self.bytes, self.offset(entry))?.0)
@@ -129,6 +134,12 @@ impl<'a> Outline<'a> {
             siblings.nth(array_len - 1);
         }
         siblings
+    }
+
+    /// Bytes of memory that the list takes outside itself.
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        if self.spots.spilled() { self.spots.capacity() * size_of::<Spot>() } else { 0 }
     }
 
     fn siblings(&self, next: u32, stop: u32) -> Siblings<'_> {

@@ -135,3 +135,91 @@ impl<'a> Reader<'a> {
         Ok(key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all<'a>(reader: &mut Reader<'a>) -> Result<Vec<Token<'a>>, UnpackError> {
+        let mut tokens = Vec::new();
+        while let Some(token) = reader.read()? {
+            tokens.push(token);
+        }
+        Ok(tokens)
+    }
+
+    #[test]
+    fn tokens_come_in_their_places() {
+        // { nil, 2, [1.0] = {}, [{}] = nil }, nil
+        let bytes = b"\x16\x00\x0a\x02\x42\0\0\0\0\0\0\xf0\x3f\x06\x00\x06\x00\x00\x00\x00";
+        let mut reader = Reader::new(bytes);
+        let tokens = [
+            Token::Table { array_len: 2 },
+            Token::Nil,
+            Token::Int(2),
+            Token::Int(1),
+            Token::Table { array_len: 0 },
+            Token::End,
+            Token::Table { array_len: 0 },
+            Token::End,
+            Token::Nil,
+            Token::End,
+            Token::Nil,
+        ];
+        assert_eq!(read_all(&mut reader), Ok(tokens.to_vec()));
+        assert_eq!((reader.offset(), reader.depth()), (bytes.len(), 0));
+        assert_eq!(reader.read(), Ok(None), "it stays at the end");
+    }
+
+    #[test]
+    fn every_fault_has_its_place_and_reason() {
+        for (bytes, offset, reason) in [
+            (&b"\x09\x0a"[..], 1, reason::TRUNCATED),
+            (b"\x12\x00", 0, reason::TRUNCATED),
+            (b"\x22\x00\x00\x00", 0, reason::TRUNCATED),
+            (b"\x32\x00\x00\x00\x00\x00\x00\x00", 0, reason::TRUNCATED),
+            (b"\x42\x00", 0, reason::TRUNCATED),
+            (b"\x03\x00\x00\x00\x00\x00\x00\x00", 0, reason::TRUNCATED),
+            (b"\x00\x14a", 1, reason::TRUNCATED),
+            (b"\x15\x01", 0, reason::TRUNCATED),
+            (b"\x15\x02\x00a", 0, reason::TRUNCATED),
+            (b"\x25\xff\xff\xff\xffa", 0, reason::TRUNCATED),
+            (b"\x06", 1, reason::TRUNCATED),
+            (b"\x06\x09", 2, reason::TRUNCATED),
+            (b"\xfe", 1, reason::TRUNCATED),
+            (b"\x0e", 0, reason::ARRAY_TOO_LONG),
+            (b"\x00\xfe\x22\xff\xff\xff\x7f\x00\x00", 1, reason::ARRAY_TOO_LONG),
+            (b"\x16\x16\x00\x00\x00", 1, reason::ARRAY_TOO_LONG),
+            (b"\xfe\x42\0\0\0\0\0\0\0\x40\x00", 0, reason::ARRAY_LENGTH),
+            (b"\xfe\x0ca\x00", 0, reason::ARRAY_LENGTH),
+            (b"\xfe\x06\x00\x00", 0, reason::ARRAY_LENGTH),
+            (b"\xfe\x1a", 1, reason::NUMBER_FORM),
+            (b"\x00\x00\x1a", 2, reason::NUMBER_FORM),
+            (b"\x0d\x01", 0, reason::STRING_FORM),
+            (b"\x0a\x01\x07", 2, reason::KIND),
+            (b"\xff", 0, reason::KIND),
+            (b"\x06\x42\0\0\0\0\0\0\xf8\x7f\x09\x00", 1, reason::NAN_KEY),
+        ] {
+            let mut reader = Reader::new(bytes);
+            let fault = UnpackError { offset, reason };
+            assert_eq!(read_all(&mut reader), Err(fault), "{}", bytes.escape_ascii());
+            assert_eq!(reader.read(), Err(fault), "it stays at the fault");
+        }
+    }
+
+    #[test]
+    fn limits_hold_to_the_step() {
+        let limits = Limits { depth_max: 3, bytes_max: 100 };
+        let bytes = b"\x0e\x0e\x06\x00\x00\x00";
+        assert!(read_all(&mut Reader::with_limits(bytes, limits)).is_ok());
+        let bytes = b"\x0e\x0e\x0e\x06\x00\x00\x00\x00";
+        let fault = UnpackError { offset: 3, reason: reason::TOO_DEEP };
+        assert_eq!(read_all(&mut Reader::with_limits(bytes, limits)), Err(fault));
+        assert!(read_all(&mut Reader::with_limits(&[0; 100], limits)).is_ok());
+        let fault = UnpackError { offset: 100, reason: reason::TOO_LARGE };
+        assert_eq!(read_all(&mut Reader::with_limits(&[0; 101], limits)), Err(fault));
+        // Each table is a key of the one around it.
+        let fault = UnpackError { offset: SERI_READ_DEPTH_MAX, reason: reason::TOO_DEEP };
+        assert_eq!(read_all(&mut Reader::new(&[0x06; 1000])), Err(fault));
+    }
+}

@@ -185,6 +185,17 @@ impl<'a> Writer<'a> {
         self.append(&[HEAD_END])
     }
 
+    /// Bytes in the vector, those before this message included.
+    pub(super) fn position(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Puts a string in the place of the last value, which begins at `position`.
+    pub(super) fn replace_with_str(&mut self, position: usize, value: &str) -> Result<(), PackError> {
+        self.bytes.truncate(position);
+        self.append_string(value.as_bytes())
+    }
+
     fn begin(&mut self, announced: usize, next: Next) -> Result<(), PackError> {
         self.advance()?;
         let head_at = self.bytes.len();
@@ -243,5 +254,90 @@ impl<'a> Writer<'a> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         self.bytes.truncate(self.start);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), PackError>) -> Result<Vec<u8>, PackError> {
+        let mut bytes = b"before".to_vec();
+        let mut writer = Writer::new(&mut bytes);
+        match write(&mut writer) {
+            Ok(()) => writer.finish().map(|()| bytes.split_off(6)),
+            Err(error) => {
+                drop(writer);
+                assert_eq!(bytes, b"before", "an error leaves nothing behind");
+                Err(error)
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_are_mended_to_what_lua_can_hold() {
+        let bytes = written(|writer| {
+            writer.begin_table(1)?;
+            writer.nil()?;
+            writer.float(2.0)?;
+            writer.float(2.0)?;
+            writer.begin_table(0)?;
+            writer.end()?;
+            writer.nil()?;
+            writer.str("a")?;
+            writer.bool(true)?;
+            writer.end()
+        });
+        assert_eq!(bytes.unwrap(), b"\x0e\x00\x0a\x02\x42\0\0\0\0\0\0\0\x40\x0ca\x09\x00");
+    }
+
+    #[test]
+    fn a_wrong_expected_length_is_mended() {
+        for expected in [0, 1, 30, 31, 300, usize::MAX] {
+            for len in [0, 1, 30, 31, 255, 256] {
+                let list = written(|writer| {
+                    writer.begin_array(1)?;
+                    writer.begin_array(expected)?;
+                    (0..len).try_for_each(|_| writer.bool(true))?;
+                    writer.end()?;
+                    writer.end()
+                });
+                let head = Head::table(len).unwrap();
+                let wanted = [b"\x0e", head.as_bytes(), &vec![0x09; len], b"\0\0"].concat();
+                assert_eq!(list, Ok(wanted), "{expected} expected, {len} came");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finished_is_refused() {
+        let cases: [fn(&mut Writer<'_>) -> Result<(), PackError>; 5] = [
+            |writer| writer.end(),
+            |writer| writer.begin_table(0),
+            |writer| writer.begin_table(1).and_then(|()| writer.end()),
+            |writer| writer.begin_table(0).and_then(|()| writer.int(1)).and_then(|()| writer.end()),
+            |writer| writer.begin_array(0).and_then(|()| writer.end()).and_then(|()| writer.end()),
+        ];
+        for (case, write) in cases.into_iter().enumerate() {
+            assert_eq!(written(write), Err(PackError::Unfinished), "{case}");
+        }
+    }
+
+    #[test]
+    fn keys_are_checked() {
+        let nil = |writer: &mut Writer<'_>| writer.begin_table(0).and_then(|()| writer.nil());
+        let nan = |writer: &mut Writer<'_>| writer.begin_table(0).and_then(|()| writer.float(f64::NAN));
+        assert_eq!(written(nil), Err(PackError::NilKey));
+        assert_eq!(written(nan), Err(PackError::NanKey));
+    }
+
+    #[test]
+    fn a_message_has_its_largest_size() {
+        // The head of so long a string takes five bytes.
+        let largest = vec![0; SERI_BYTES_MAX - 5];
+        assert_eq!(written(|writer| writer.bytes(&largest)).map(|bytes| bytes.len()), Ok(SERI_BYTES_MAX));
+        let one_more = |writer: &mut Writer<'_>| writer.bytes(&largest).and_then(|()| writer.nil());
+        assert_eq!(written(one_more), Err(PackError::TooLarge));
+        assert_eq!(written(|writer| writer.begin_table(usize::MAX)), Err(PackError::TooLarge));
     }
 }
