@@ -65,6 +65,15 @@ pub const LIFO_TURNS_MAX: u32 = 32;
 /// Turns between two looks at the global queue.
 pub const GLOBAL_TURNS_MAX: u32 = 61;
 
+/// How long a worker without work looks on before it sleeps: about what sleeping and being woken costs.
+pub const SPIN_TIME: Duration = Duration::from_micros(20);
+/// Calls of one service that wait for their replies.
+pub const CALLS_MAX: usize = 1 << 20;
+/// Timers of one service.
+pub const TIMERS_MAX: usize = 1 << 20;
+/// How deep services may spawn services in `start`, each inside the start of the one before.
+pub const SPAWN_DEPTH_MAX: u32 = 64;
+
 /// Messages that a node may hold in mailboxes.
 pub const NODE_MESSAGES_MAX: u64 = 64 << 20;
 /// Bytes that a node may hold in payloads outside their messages.

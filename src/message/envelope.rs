@@ -49,6 +49,15 @@ impl Body {
             Self::Typed(_) | Self::Failure(_) => None,
         }
     }
+
+    /// Bytes that it holds outside the message.
+    pub fn heap_len(&self) -> usize {
+        match self {
+            Self::Empty | Self::Failure(_) => 0,
+            Self::Bytes(payload) => payload.heap_len(),
+            Self::Typed(parcel) => parcel.heap_len(),
+        }
+    }
 }
 
 impl Envelope {
@@ -67,15 +76,20 @@ impl Envelope {
     }
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => out.write_str("empty"),
+            Self::Bytes(payload) => payload.fmt(out),
+            Self::Typed(_) => out.write_str("typed"),
+            Self::Failure(reason) => reason.fmt(out),
+        }
+    }
+}
+
 impl fmt::Debug for Envelope {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let body = match &self.body {
-            Body::Empty => "empty".to_owned(),
-            Body::Bytes(payload) => format!("{payload:?}"),
-            Body::Typed(_) => "typed".to_owned(),
-            Body::Failure(reason) => format!("{reason:?}"),
-        };
-        let Self { source, dest, session, kind, .. } = self;
-        write!(out, "{kind:?} {source} -> {dest} session {} {body}", session.bits())
+        let Self { source, dest, session, kind, body } = self;
+        write!(out, "{kind:?} {source} -> {dest} session {} {body:?}", session.bits())
     }
 }

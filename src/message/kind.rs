@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The type of a message, one byte on the wire (`skynet.h`, `PTYPE_*`). 13–255 are free for programs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(pub u8);
 
 impl Kind {

@@ -32,6 +32,16 @@ pub enum Stolen<T> {
     Busy,
 }
 
+impl<T> Stolen<T> {
+    /// What was taken.
+    pub fn taken(self) -> Option<T> {
+        match self {
+            Self::Task(task) => Some(task),
+            Self::Empty | Self::Busy => None,
+        }
+    }
+}
+
 impl<T> From<Steal<T>> for Stolen<T> {
     fn from(steal: Steal<T>) -> Self {
         match steal {

@@ -20,3 +20,4 @@ pub use real::{Condvar, Mutex, MutexGuard, UnsafeCell, atomic, spin_loop};
 
 pub use crossbeam::utils::CachePadded;
 pub use doorbell::{Bell, Crew, Doorbell, Parker};
+pub use parking_lot::RwLock;

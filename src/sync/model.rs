@@ -55,6 +55,11 @@ impl Condvar {
         self.0.wait(guard).expect("a model's thread panicked")
     }
 
+    /// Wakes all that wait.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
     /// Wakes one that waits.
     pub fn notify_one(&self) {
         self.0.notify_one();

@@ -80,6 +80,11 @@ impl Condvar {
         guard
     }
 
+    /// Wakes all that wait.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
     /// Wakes one that waits.
     pub fn notify_one(&self) {
         self.0.notify_one();

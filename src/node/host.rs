@@ -1,0 +1,356 @@
+//! A node as a value: starts its threads in order, ends them in order.
+//!
+//! ```text
+//!  start:     config checked ─► lanes ─► runtime ─► worker threads ─► I/O thread (if linked) ─► listening
+//!  shutdown:  harbor leaves ─► services end, calls get Shutdown ─► I/O thread ends ─► workers end ─► joined
+//! ```
+
+use super::{Config, Error};
+use crate::message::{
+    CallError, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, SendError, Status,
+};
+use crate::metrics::Counts;
+use crate::runtime::{
+    Addr, Destination, NEVER, Request, Runtime, Service, Settings, Spawn, SpawnError, Target,
+};
+use crate::sync::{Condvar, Mutex};
+use crossbeam::channel;
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// One node of a cluster, or one that is alone.
+///
+/// Dropped, it is shut down with a second's patience. Several nodes may live in one process.
+pub struct Node {
+    runtime: Runtime,
+    harbor: HarborId,
+    threads: Threads,
+    stopping: Arc<Stopping>,
+    ended: bool,
+}
+
+/// Threads and how their ends are learned.
+struct Threads {
+    handles: Vec<Option<thread::JoinHandle<()>>>,
+    ends: channel::Receiver<usize>,
+    sender: channel::Sender<usize>,
+}
+
+/// Tells the thread in [`Node::wait`] to return; clone it into signal handlers and services.
+#[derive(Clone)]
+pub struct Stopper(Arc<Stopping>);
+
+#[derive(Default)]
+struct Stopping {
+    asked: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stopper {
+    /// Ends [`Node::wait`], now or when it is called. On any thread.
+    pub fn stop(&self) {
+        *self.0.asked.lock() = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Node {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Listen`] if an address is in use, [`Error::Io`] if a thread cannot be started.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let settings = Settings {
+            harbor: config.harbor,
+            first_local: first_local(),
+            workers: config.workers(),
+            spin: crate::limits::SPIN_TIME,
+            messages_max: crate::limits::NODE_MESSAGES_MAX,
+            bytes_max: crate::limits::NODE_BYTES_MAX,
+            uplink: None,
+        };
+        let (runtime, seats) = Runtime::new(settings);
+        let mut node = Self {
+            runtime,
+            harbor: config.harbor,
+            threads: Threads::new(),
+            stopping: Arc::default(),
+            ended: false,
+        };
+        let cores = if config.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+        for (index, seat) in seats.into_iter().enumerate() {
+            let core = cores.get(index % cores.len().max(1)).copied();
+            node.threads.start(format!("skyharbor-{index}"), move || {
+                if let Some(core) = core {
+                    core_affinity::set_for_current(core);
+                }
+                seat.run();
+            })?;
+        }
+        Ok(node)
+    }
+
+    /// The node's id; 0 = alone.
+    pub fn harbor(&self) -> HarborId {
+        self.harbor
+    }
+
+    /// Spawns a service and waits for its `start`. `label` is for people: logs, statistics.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: it refused to start or panicked, no room, shutdown, or called on a thread of this node.
+    pub fn spawn<S: Service>(&self, label: &str, service: S) -> Result<Addr<S>, SpawnError> {
+        self.runtime.spawn_with(label, Spawn::new(), move || service)
+    }
+
+    /// Spawns a service from a factory, with options.
+    ///
+    /// # Errors
+    /// As [`Node::spawn`].
+    pub fn spawn_with<S: Service>(
+        &self,
+        label: &str,
+        options: Spawn,
+        factory: impl FnOnce() -> S + Send + 'static,
+    ) -> Result<Addr<S>, SpawnError> {
+        self.runtime.spawn_with(label, options, factory)
+    }
+
+    /// Calls a service from a thread that is no worker, and waits.
+    ///
+    /// # Errors
+    /// Why there is no reply; [`CallError::Denied`] on a worker thread, which must not wait.
+    pub fn call_blocking<R, T>(
+        &self,
+        target: &T,
+        request: R,
+        timeout: Duration,
+    ) -> Result<R::Reply, CallError>
+    where
+        R: Request,
+        T: Target<R> + Copy + Send + 'static,
+    {
+        self.runtime.call_blocking(target, request, timeout)
+    }
+
+    /// Calls with bytes of any kind, and waits for the reply's bytes.
+    ///
+    /// # Errors
+    /// As [`Node::call_blocking`].
+    pub fn call_raw_blocking(
+        &self,
+        to: impl Into<Destination>,
+        kind: Kind,
+        payload: impl Into<Payload>,
+        timeout: Duration,
+    ) -> Result<Payload, CallError> {
+        self.runtime.call_raw_blocking(to, kind, payload, timeout)
+    }
+
+    /// Sends a one-way message.
+    ///
+    /// # Errors
+    /// Gives the request back with the reason.
+    pub fn send<R: Request, T: Target<R>>(&self, target: &T, request: R) -> Result<(), SendError<R>> {
+        self.runtime.send(target, request)
+    }
+
+    /// Gives a service of this node a global name. Returns when it is recorded; the master is told now, or when it is
+    /// reached.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::NameTaken`], or [`Error::Call`] if the node shuts down.
+    pub fn register_global<S>(&self, name: &str, service: &Addr<S>) -> Result<(), Error> {
+        let (name, handle): (Name, Handle) = (name.parse()?, service.handle());
+        let asked =
+            self.runtime.ask_blocking(NEVER, move |waiter| HarborRequest::Register { name, handle, waiter });
+        match asked? {
+            HarborAnswer::NameTaken(owner) => Err(Error::NameTaken(owner)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a service of this node a local name (`.name`).
+    ///
+    /// # Errors
+    /// [`Error::LocalName`].
+    pub fn register_local<S>(&self, name: &str, service: &Addr<S>) -> Result<(), Error> {
+        let registered = self.runtime.register_local(name, service.handle());
+        registered.map_err(|_| Error::LocalName(name.to_owned()))
+    }
+
+    /// The service of this node with a local name.
+    pub fn local(&self, name: &str) -> Option<Handle> {
+        self.runtime.local(name)
+    }
+
+    /// Who has a global name? Waits until somebody has it, at most `timeout`.
+    ///
+    /// # Errors
+    /// [`CallError::NoName`] after `timeout`.
+    pub fn query(&self, name: Name, timeout: Duration) -> Result<Handle, CallError> {
+        let deadline = if timeout == NEVER {
+            crate::clock::Instant::FAR
+        } else {
+            crate::clock::Instant::now() + timeout
+        };
+        let asked =
+            self.runtime.ask_blocking(NEVER, move |waiter| HarborRequest::Query { name, waiter, deadline });
+        match asked? {
+            HarborAnswer::Found(handle) => Ok(handle),
+            _ => Err(CallError::NoName(name)),
+        }
+    }
+
+    /// Names and peers as this node sees them.
+    ///
+    /// # Errors
+    /// As [`Node::call_blocking`].
+    pub fn status(&self) -> Result<Status, CallError> {
+        let asked =
+            self.runtime.ask_blocking(Duration::from_secs(5), |waiter| HarborRequest::Status { waiter });
+        match asked? {
+            HarborAnswer::Status(status) => Ok(*status),
+            _ => Err(CallError::Dropped),
+        }
+    }
+
+    /// Waits until that node is linked, at most `timeout`.
+    ///
+    /// # Errors
+    /// [`CallError::Timeout`].
+    pub fn wait_linked(&self, harbor: HarborId, timeout: Duration) -> Result<(), CallError> {
+        self.runtime.ask_blocking(timeout, move |waiter| HarborRequest::Connect { harbor, waiter }).map(drop)
+    }
+
+    /// Ends a service of this node, ahead of its queued messages.
+    ///
+    /// # Errors
+    /// `Unknown` if there is no such service.
+    pub fn kill(&self, service: impl Into<Destination>) -> Result<(), SendError<()>> {
+        self.runtime.kill(service)
+    }
+
+    /// How many services live.
+    pub fn services(&self) -> usize {
+        self.runtime.services()
+    }
+
+    /// What the workers counted.
+    pub fn counts(&self) -> Counts {
+        self.runtime.counts()
+    }
+
+    /// What ends [`Node::wait`].
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.stopping))
+    }
+
+    /// Waits until a [`Stopper`] of this node is used.
+    pub fn wait(&self) {
+        let mut asked = self.stopping.asked.lock();
+        while !*asked {
+            asked = self.stopping.changed.wait(asked, None);
+        }
+    }
+
+    /// Ends every service, as the first step of [`Node::shutdown`]: each one's `stop` runs, every waiting call gets
+    /// [`CallError::Shutdown`], nothing is spawned any more. Whether none was left after `timeout`.
+    pub fn stop_services(&self, timeout: Duration) -> bool {
+        self.runtime.drain(timeout)
+    }
+
+    /// Ends the node: peers are told, every service's `stop` runs, every waiting call gets [`CallError::Shutdown`], all
+    /// threads are joined.
+    ///
+    /// # Errors
+    /// [`Error::Stuck`] if threads did not end within `timeout`; they are left behind and hold what they hold.
+    /// [`Error::OwnThread`] on a thread of this node.
+    pub fn shutdown(mut self, timeout: Duration) -> Result<(), Error> {
+        self.end(timeout)
+    }
+
+    fn end(&mut self, timeout: Duration) -> Result<(), Error> {
+        if self.runtime.is_own_thread() {
+            return Err(Error::OwnThread);
+        }
+        self.ended = true;
+        self.stopper().stop();
+        let deadline = crate::clock::Instant::now() + timeout;
+        self.runtime.drain(timeout);
+        self.runtime.stop();
+        if self.threads.join(deadline) {
+            return Ok(());
+        }
+        Err(Error::Stuck { services: self.runtime.at_work().into_iter().filter(Option::is_some).collect() })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Nobody is left to tell.
+            let _ = self.end(Duration::from_secs(1));
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Node({}, {} services)", self.harbor, self.services())
+    }
+}
+
+impl Threads {
+    fn new() -> Self {
+        let (sender, ends) = channel::unbounded();
+        Self { handles: Vec::new(), ends, sender }
+    }
+
+    fn start(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let (index, sender) = (self.handles.len(), self.sender.clone());
+        let started = thread::Builder::new().name(name).spawn(move || {
+            let _end = SendAtEnd(sender, index);
+            run();
+        });
+        let handle = started.map_err(|source| Error::Io { what: "cannot start a thread", source })?;
+        self.handles.push(Some(handle));
+        Ok(())
+    }
+
+    /// Joins all threads that end by the deadline; whether these were all.
+    fn join(&mut self, deadline: crate::clock::Instant) -> bool {
+        let running = self.handles.iter().filter(|handle| handle.is_some()).count();
+        for _ in 0..running {
+            // A thread that was told to end needs a moment even if the deadline has passed.
+            let left = deadline.since(crate::clock::Instant::now()).max(Duration::from_millis(50));
+            let Ok(index) = self.ends.recv_timeout(left) else { return false };
+            if let Some(handle) = self.handles[index].take() {
+                let _ = handle.join();
+            }
+        }
+        true
+    }
+}
+
+/// Reports the end of a thread, also if it panics.
+struct SendAtEnd(channel::Sender<usize>, usize);
+
+impl Drop for SendAtEnd {
+    fn drop(&mut self) {
+        let _ = self.0.send(self.1);
+    }
+}
+
+/// Where this incarnation's service ids begin: another place for each start, so that a handle of an old incarnation
+/// does not soon name a new service.
+fn first_local() -> u32 {
+    let seed = std::hash::BuildHasher::hash_one(
+        &std::hash::RandomState::new(),
+        crate::clock::Instant::now().nanos(),
+    );
+    (seed as u32) & Handle::LOCAL_MAX
+}
