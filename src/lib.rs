@@ -9,6 +9,7 @@ pub mod queue;
 pub mod runtime;
 pub mod seri;
 pub mod sync;
+pub mod wire;
 
 pub use message::{
     CallError, Handle, HarborId, Kind, Name, NameError, Payload, SendError, SendReason, Session,

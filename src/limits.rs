@@ -51,6 +51,10 @@ pub const JOIN_TIME_MAX: Duration = Duration::from_secs(10);
 pub const COPY_BYTES_MAX: usize = 1024;
 /// The size of a chunk of outgoing frames.
 pub const CHUNK_BYTES: usize = 64 << 10;
+/// Sent chunks that a connection keeps for its next frames.
+pub const CHUNKS_SPARE_MAX: usize = 1;
+/// Memory that the first bytes of a frame may take; from there it is at most twice what has arrived.
+pub const FRAME_STEP_BYTES: usize = 64 << 10;
 /// The size of one read.
 pub const READ_BYTES: usize = 256 << 10;
 /// Slices of one `writev`.
