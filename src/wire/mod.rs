@@ -47,10 +47,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod control;
 mod frame;
+mod name;
 mod outbox;
 
 pub use frame::{FrameDecoder, FrameFault};
+pub use name::PacketName;
 pub use outbox::{Outbox, Slices};
 
 /// A connection, by the number that the harbor machine gave it. Numbers are not reused.
