@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod node;
 pub mod queue;
 pub mod runtime;
+pub mod registry;
 pub mod seri;
 pub mod sync;
 pub mod wire;

@@ -34,6 +34,8 @@ pub const HELD_TIME_MAX: Duration = Duration::from_secs(30);
 pub const NAME_HELD_MESSAGES_MAX: usize = 8_192;
 /// Names with waiters or held messages.
 pub const NAMES_WAITED_MAX: usize = 65_536;
+/// Waiters for names that nobody has yet, all names together.
+pub const NAME_WAITERS_MAX: usize = 65_536;
 /// Names that a node remembers.
 pub const NAMES_MAX: usize = 1 << 20;
 /// Calls to one peer that wait for their answers.
@@ -46,6 +48,11 @@ pub const UNSENT_WARN_BYTES: usize = 1 << 20;
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a joiner waits for the links that `W` announced, before it goes on without them.
 pub const JOIN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Connections to the master that have not introduced themselves.
+pub const GUESTS_MAX: usize = 256;
+/// The longest address (`host:port`) that fits in a control packet: letter, id and the string's head take seven bytes.
+pub const ADDRESS_BYTES_MAX: usize = CONTROL_BYTES_MAX - 7;
 
 /// Frames up to this many bytes are copied into the link's chunk, longer ones are written from where they are (measured crossover).
 pub const COPY_BYTES_MAX: usize = 1024;

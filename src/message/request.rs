@@ -84,6 +84,8 @@ pub enum HarborAnswer {
     Found(Handle),
     /// The deadline passed and nobody has the name.
     NotFound,
+    /// There is no room for another name or waiter.
+    Full,
     /// The link is up.
     Up,
     /// The link is lost, or there is none.

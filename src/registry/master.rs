@@ -1,0 +1,327 @@
+//! The master: members and names.
+//!
+//! ```text
+//!  handle_accepted            H with a fresh id
+//!  ────────────────▶ Guest ──────────────────────▶ Member ─────────────────▶ gone, D to all other members
+//!                      │                            │    ▲   closed, fault
+//!                      │ anything else, too late    └────┘
+//!                      ▼                            R, Q; all else is passed over
+//!               closed without a byte
+//! ```
+
+use super::bounds::Bounds;
+use super::ids::IdSet;
+use crate::clock::Instant;
+use crate::message::{Handle, HarborId};
+use crate::wire::control::{ControlFault, Packet};
+use crate::wire::{ConnId, PacketName};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The master's machine; its rules G1–G5 are in the [module's text](super).
+#[derive(Debug)]
+pub struct Master {
+    bounds: Bounds,
+    links: BTreeMap<ConnId, Link>,
+    members: BTreeMap<HarborId, ConnId>,
+    /// Every id that ever was a member's (G2).
+    used: IdSet,
+    names: BTreeMap<PacketName, Handle>,
+    outputs: VecDeque<MasterOutput>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Link {
+    Guest { deadline: Instant },
+    Member { id: HarborId },
+}
+
+/// What the driver does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MasterOutput {
+    /// Write the packet to this connection. It always fits.
+    SendPacket {
+        /// To whom.
+        conn: ConnId,
+        /// What.
+        packet: Packet,
+    },
+    /// Close the connection, after flushing what was written to it before. The machine has forgotten it.
+    Close {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Something to log or count.
+    Event(MasterEvent),
+}
+
+/// What happened at the master, for logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MasterEvent {
+    /// A slave became a member.
+    Joined {
+        /// Its id.
+        id: HarborId,
+        /// Where it listens.
+        address: String,
+    },
+    /// A member is gone.
+    Left {
+        /// Its id.
+        id: HarborId,
+        /// What its link did, if that was the reason.
+        fault: Option<ControlFault>,
+    },
+    /// A connection was closed without a byte.
+    Refused {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A name has a new owner.
+    Named {
+        /// The name.
+        name: PacketName,
+        /// The owner.
+        handle: Handle,
+    },
+    /// A registration lost against a live owner (G3).
+    NameTaken {
+        /// The name.
+        name: PacketName,
+        /// Who has it.
+        winner: Handle,
+        /// Who wanted it.
+        loser: Handle,
+    },
+    /// A registration was dropped: the table is full, or its `N` would not fit in a packet.
+    NameDropped {
+        /// The name.
+        name: PacketName,
+        /// Who wanted it.
+        handle: Handle,
+    },
+    /// A packet that a member has no business sending was passed over.
+    Ignored {
+        /// Who sent it.
+        id: HarborId,
+        /// What.
+        packet: Packet,
+    },
+}
+
+/// Why a connection to the master was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The id serves or served another slave of this master (G2).
+    #[error("id {0} was used before")]
+    IdUsed(HarborId),
+    /// The first packet was not an `H`.
+    #[error("the first packet was not H")]
+    NotHello,
+    /// The first packet could not be read.
+    #[error(transparent)]
+    Fault(ControlFault),
+    /// No `H` came in time.
+    #[error("no H in time")]
+    Late,
+    /// Too many connections without `H`.
+    #[error("too many connections without H")]
+    Crowded,
+}
+
+impl Master {
+    /// A master of nobody.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            links: BTreeMap::new(),
+            members: BTreeMap::new(),
+            used: IdSet::default(),
+            names: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A control connection was accepted. The driver gives it a number that it never gives again.
+    pub fn handle_accepted(&mut self, now: Instant, conn: ConnId) {
+        if self.links.len() - self.members.len() >= self.bounds.guests_max {
+            return self.refuse(conn, Refusal::Crowded);
+        }
+        let deadline = now + self.bounds.hello_time_max;
+        self.links.insert(conn, Link::Guest { deadline });
+    }
+
+    /// A packet was read from the connection. Connections that the machine has closed are ignored.
+    pub fn handle_packet(&mut self, _now: Instant, conn: ConnId, packet: Packet) {
+        match (self.links.get(&conn), packet) {
+            (None, _) => {}
+            (Some(Link::Guest { .. }), Packet::Hello { id, address }) => self.admit(conn, id, address),
+            (
+                Some(Link::Guest { .. }),
+                Packet::Register { .. }
+                | Packet::Query { .. }
+                | Packet::Wait { .. }
+                | Packet::Connect { .. }
+                | Packet::Name { .. }
+                | Packet::Dead { .. }
+                | Packet::Unknown { .. },
+            ) => self.refuse(conn, Refusal::NotHello),
+            (Some(Link::Member { id }), Packet::Register { name, handle }) => {
+                self.register(conn, *id, name, handle);
+            }
+            (Some(Link::Member { .. }), Packet::Query { name }) => self.answer(conn, name),
+            (
+                Some(Link::Member { id }),
+                packet @ (Packet::Hello { .. }
+                | Packet::Wait { .. }
+                | Packet::Connect { .. }
+                | Packet::Name { .. }
+                | Packet::Dead { .. }
+                | Packet::Unknown { .. }),
+            ) => {
+                let id = *id;
+                self.event(MasterEvent::Ignored { id, packet });
+            }
+        }
+    }
+
+    /// What the connection sent cannot be read. It is closed.
+    pub fn handle_fault(&mut self, _now: Instant, conn: ConnId, fault: ControlFault) {
+        match self.links.get(&conn) {
+            None => {}
+            Some(Link::Guest { .. }) => self.refuse(conn, Refusal::Fault(fault)),
+            Some(Link::Member { id }) => {
+                let id = *id;
+                self.outputs.push_back(MasterOutput::Close { conn });
+                self.remove(conn, id, Some(fault));
+            }
+        }
+    }
+
+    /// The connection ended; its socket is gone already.
+    pub fn handle_closed(&mut self, _now: Instant, conn: ConnId) {
+        match self.links.get(&conn) {
+            None => {}
+            Some(Link::Guest { .. }) => {
+                self.links.remove(&conn);
+            }
+            Some(Link::Member { id }) => self.remove(conn, *id, None),
+        }
+    }
+
+    /// Refuses guests that said nothing in time. Harmless when it is too early.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let late: Vec<ConnId> =
+            self.guests().filter(|(_, deadline)| *deadline <= now).map(|(conn, _)| conn).collect();
+        for conn in late {
+            self.refuse(conn, Refusal::Late);
+        }
+    }
+
+    /// When [`Master::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.guests().map(|(_, deadline)| deadline).min()
+    }
+
+    /// What to do next, in order.
+    pub fn poll_output(&mut self) -> Option<MasterOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The members, by id.
+    pub fn members(&self) -> impl Iterator<Item = (HarborId, ConnId)> {
+        self.members.iter().map(|(id, conn)| (*id, *conn))
+    }
+
+    /// All names with their owners, those of dead nodes too, by name.
+    pub fn names(&self) -> impl Iterator<Item = (&PacketName, Handle)> {
+        self.names.iter().map(|(name, handle)| (name, *handle))
+    }
+
+    /// Every guest with its deadline; their number is bounded.
+    fn guests(&self) -> impl Iterator<Item = (ConnId, Instant)> {
+        self.links.iter().filter_map(|(conn, link)| match link {
+            Link::Guest { deadline } => Some((*conn, *deadline)),
+            Link::Member { .. } => None,
+        })
+    }
+
+    /// G1, G2.
+    fn admit(&mut self, conn: ConnId, id: HarborId, address: String) {
+        if !self.used.insert(id) {
+            return self.refuse(conn, Refusal::IdUsed(id));
+        }
+        let n = self.members.len() as u8;
+        self.broadcast(&Packet::Connect { id, address: address.clone() });
+        self.send(conn, Packet::Wait { n });
+        self.links.insert(conn, Link::Member { id });
+        self.members.insert(id, conn);
+        self.event(MasterEvent::Joined { id, address });
+    }
+
+    fn refuse(&mut self, conn: ConnId, reason: Refusal) {
+        self.links.remove(&conn);
+        self.outputs.push_back(MasterOutput::Close { conn });
+        self.event(MasterEvent::Refused { conn, reason });
+    }
+
+    /// The member is gone: all others hear of it.
+    fn remove(&mut self, conn: ConnId, id: HarborId, fault: Option<ControlFault>) {
+        self.links.remove(&conn);
+        self.members.remove(&id);
+        self.broadcast(&Packet::Dead { id });
+        self.event(MasterEvent::Left { id, fault });
+    }
+
+    /// G3, G4, G5.
+    fn register(&mut self, conn: ConnId, sender: HarborId, name: PacketName, handle: Handle) {
+        let news = Packet::Name { name: name.clone(), handle };
+        match self.names.get(&name).copied() {
+            None if self.names.len() >= self.bounds.names_max || !news.fits() => {
+                return self.event(MasterEvent::NameDropped { name, handle });
+            }
+            Some(owner) if owner == handle => return self.send(conn, news),
+            Some(owner) if !self.may_take(owner, handle, sender) => {
+                self.send(conn, Packet::Name { name: name.clone(), handle: owner });
+                return self.event(MasterEvent::NameTaken { name, winner: owner, loser: handle });
+            }
+            None | Some(_) => {}
+        }
+        self.names.insert(name.clone(), handle);
+        self.broadcast(&news);
+        self.event(MasterEvent::Named { name, handle });
+    }
+
+    /// Whether `sender` may give a name of `owner` to `handle`: the owner's node is gone, or it is the sender itself (G4).
+    fn may_take(&self, owner: Handle, handle: Handle, sender: HarborId) -> bool {
+        let moves_its_own = owner.harbor() == sender && handle.harbor() == sender;
+        moves_its_own || !self.members.contains_key(&owner.harbor())
+    }
+
+    /// G5.
+    fn answer(&mut self, conn: ConnId, name: PacketName) {
+        if let Some(handle) = self.names.get(&name).copied() {
+            self.send(conn, Packet::Name { name, handle });
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, packet: Packet) {
+        self.outputs.push_back(MasterOutput::SendPacket { conn, packet });
+    }
+
+    /// To every member, by id.
+    fn broadcast(&mut self, packet: &Packet) {
+        let sends = self
+            .members
+            .values()
+            .map(|conn| MasterOutput::SendPacket { conn: *conn, packet: packet.clone() });
+        self.outputs.extend(sends);
+    }
+
+    fn event(&mut self, event: MasterEvent) {
+        self.outputs.push_back(MasterOutput::Event(event));
+    }
+}

@@ -1,0 +1,47 @@
+//! Who is in the cluster, and which service has which global name.
+//!
+//! Two machines, one for each end of a control link. They take decoded packets and give packets and decisions; bytes,
+//! sockets and back-off are the business of whoever drives them (`harbor`). They read no clock and draw no number.
+//!
+//! ```text
+//!                  control::Packet                       control::Packet
+//!   Slave  ───────────────────────────▶  driver  ◀───────────────────────────  Master
+//!   (one per node: joins, caches          │  ▲          (in one node: members, table of names)
+//!    names, asks for unknown ones)        ▼  │
+//!                                   handle_* / poll_*
+//! ```
+//!
+//! Both speak four kinds of methods. `handle_*(now, …)` tells what happened. `poll_output` is drained after every
+//! `handle_*`, in order: outputs say what to do and, as events, what to log. `poll_timeout` says when `handle_timeout`
+//! wants to be called. The rest are getters.
+//!
+//! # Rules
+//!
+//! - **G1** A slave is a member as long as its control link lives. The master tells all members of a newcomer (`C`)
+//!   before it tells the newcomer how many they are (`W`): they dial, it accepts.
+//! - **G2** An id serves once in the life of a master. A second `H` with it is refused by closing without a byte, whether
+//!   its slave lives or is dead: real nodes never link to an id again that they saw dead.
+//! - **G3** A name belongs to the first owner that lives. A later `R` by another is answered to its sender alone, with the
+//!   owner; nothing is broadcast. (A real master broadcasts the loser's handle and keeps the winner's: split brain.)
+//! - **G4** An owner lives as long as its node is a member. Names of the dead stay, so that calls to them fail instead of
+//!   waiting, and are free to be taken. A node may move its own names.
+//! - **G5** Every new owner is broadcast (`N`), the sender of the `R` included. A query is answered to the asker, a
+//!   query for an unknown name not at all: the broadcast of a later `R` is the answer.
+//! - **G6** A joiner is ready when the announced slaves have linked or are reported dead, at the latest after the time that
+//!   its bounds give. Until then it keeps `C` and `N`, and neither registers nor asks.
+//! - **G7** The last `N` counts, even for a name of our own: its owner is told that it lost the name.
+//! - **G8** While anybody waits for a name, one `Q` for it is on the present control link, however many they are.
+//! - **G9** Without a master names stay as they are known, new ones are known inside the node; the next master hears of
+//!   them, and of every open question, as soon as the node is ready again.
+
+#![forbid(unsafe_code)]
+
+mod bounds;
+mod ids;
+mod master;
+mod names;
+mod slave;
+
+pub use bounds::Bounds;
+pub use master::{Master, MasterEvent, MasterOutput, Refusal};
+pub use slave::{Loss, NamesFull, Slave, SlaveEvent, SlaveOutput, SlaveState};

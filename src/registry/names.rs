@@ -1,0 +1,222 @@
+//! The names that one node knows, registers and waits for.
+//!
+//! ```text
+//! known   name ─► owner                         what the last N said, or our own registration
+//! own     name ─► our service                   what the next master must hear
+//! wanted  name ─► waiters, held                 no name is both known and wanted
+//!           ▲
+//! by_waiter (source, session, ticket)           to forget one
+//! by_time   (deadline, ticket)                  to expire them
+//! ```
+
+use super::bounds::Bounds;
+use crate::clock::Instant;
+use crate::message::{Handle, Name, Session, Waiter};
+use std::collections::BTreeMap;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    known: BTreeMap<Name, Handle>,
+    own: BTreeMap<Name, Handle>,
+    wanted: BTreeMap<Name, Wanted>,
+    by_waiter: BTreeMap<(Handle, Session, Ticket), Name>,
+    by_time: BTreeMap<(Instant, Ticket), Name>,
+    ticket_last: Ticket,
+}
+
+/// The number of one waiter, so that equal waiters are told apart.
+type Ticket = u64;
+
+/// Who wants a name that nobody has.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Messages are held for it.
+    held: bool,
+    waiters: BTreeMap<Ticket, (Waiter, Instant)>,
+}
+
+/// What a name turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Learnt {
+    /// It is as it was.
+    Same,
+    /// It has a new owner: all these waiters are answered.
+    New {
+        waiters: Vec<Waiter>,
+        /// Our service that had it before.
+        lost: Option<Handle>,
+    },
+    /// There is no room to remember it, and nobody waits for it.
+    Full,
+}
+
+/// What becomes of a question.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The owner is known.
+    Known(Handle),
+    /// It is wanted from now on.
+    First,
+    /// It was wanted before.
+    Again,
+    /// Too many names are wanted, or too many wait.
+    Full,
+}
+
+impl Names {
+    pub(super) fn owner(&self, name: &Name) -> Option<Handle> {
+        self.known.get(name).copied()
+    }
+
+    /// Whether the name is registered for a service of this node.
+    pub(super) fn is_own(&self, name: &Name) -> bool {
+        self.own.contains_key(name)
+    }
+
+    pub(super) fn known(&self) -> impl Iterator<Item = (Name, Handle)> {
+        self.known.iter().map(|(name, handle)| (*name, *handle))
+    }
+
+    pub(super) fn own(&self) -> impl Iterator<Item = (Name, Handle)> {
+        self.own.iter().map(|(name, handle)| (*name, *handle))
+    }
+
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Name> {
+        self.wanted.keys().copied()
+    }
+
+    /// A service of this node takes the name. [`Learnt::Full`] if it cannot be remembered.
+    pub(super) fn register(&mut self, name: Name, handle: Handle, bounds: &Bounds) -> Learnt {
+        if !self.has_room(&name, bounds) {
+            return Learnt::Full;
+        }
+        let learnt = self.learn(name, handle, bounds);
+        self.own.insert(name, handle);
+        learnt
+    }
+
+    /// Our service gives the name up. Its owner stays known until there is another. Whether it had the name.
+    pub(super) fn unregister(&mut self, name: &Name, handle: Handle) -> bool {
+        let had = self.own.get(name) == Some(&handle);
+        if had {
+            self.own.remove(name);
+        }
+        had
+    }
+
+    /// The name belongs to this handle (G7).
+    pub(super) fn learn(&mut self, name: Name, handle: Handle, bounds: &Bounds) -> Learnt {
+        if self.owner(&name) == Some(handle) {
+            return Learnt::Same;
+        }
+        let waiters = self.answer(&name);
+        if self.has_room(&name, bounds) {
+            self.known.insert(name, handle);
+        } else if waiters.is_none() {
+            return Learnt::Full;
+        }
+        let lost = self.own.remove(&name);
+        Learnt::New { waiters: waiters.unwrap_or_default(), lost }
+    }
+
+    /// Somebody waits until the deadline for the name's owner.
+    pub(super) fn ask(&mut self, name: Name, waiter: Waiter, deadline: Instant, bounds: &Bounds) -> Asked {
+        if self.by_waiter.len() >= bounds.name_waiters_max && !self.known.contains_key(&name) {
+            return Asked::Full;
+        }
+        let asked = self.want(name, bounds);
+        if let (Asked::First | Asked::Again, Some(wanted)) = (&asked, self.wanted.get_mut(&name)) {
+            self.ticket_last += 1;
+            let ticket = self.ticket_last;
+            wanted.waiters.insert(ticket, (waiter, deadline));
+            self.by_waiter.insert((waiter.source, waiter.session, ticket), name);
+            self.by_time.insert((deadline, ticket), name);
+        }
+        asked
+    }
+
+    /// Messages are held for the name until [`Names::release`].
+    pub(super) fn hold(&mut self, name: Name, bounds: &Bounds) -> Asked {
+        let asked = self.want(name, bounds);
+        if let Some(wanted) = self.wanted.get_mut(&name) {
+            wanted.held = true;
+        }
+        asked
+    }
+
+    /// No message is held for the name any more.
+    pub(super) fn release(&mut self, name: &Name) {
+        if let Some(wanted) = self.wanted.get_mut(name) {
+            wanted.held = false;
+            self.drop_unwanted(name);
+        }
+    }
+
+    /// This waiter waits for nothing any more.
+    pub(super) fn forget(&mut self, waiter: Waiter) {
+        let (source, session) = (waiter.source, waiter.session);
+        let all = (source, session, Ticket::MIN)..=(source, session, Ticket::MAX);
+        let found: Vec<(Ticket, Name)> =
+            self.by_waiter.range(all).map(|(key, name)| (key.2, *name)).collect();
+        for (ticket, name) in found {
+            self.remove(ticket, &name);
+        }
+    }
+
+    /// One waiter whose time is over.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Waiter> {
+        let (&(deadline, ticket), &name) = self.by_time.first_key_value()?;
+        if deadline > now {
+            return None;
+        }
+        self.remove(ticket, &name)
+    }
+
+    /// When the next waiter's time is over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.by_time.first_key_value().map(|((deadline, _), _)| *deadline)
+    }
+
+    fn has_room(&self, name: &Name, bounds: &Bounds) -> bool {
+        self.known.len() < bounds.names_max || self.known.contains_key(name)
+    }
+
+    fn want(&mut self, name: Name, bounds: &Bounds) -> Asked {
+        if let Some(handle) = self.owner(&name) {
+            return Asked::Known(handle);
+        }
+        if self.wanted.contains_key(&name) {
+            return Asked::Again;
+        }
+        if self.wanted.len() >= bounds.names_waited_max {
+            return Asked::Full;
+        }
+        self.wanted.insert(name, Wanted::default());
+        Asked::First
+    }
+
+    /// The name is wanted no more; its waiters in the order in which they asked.
+    fn answer(&mut self, name: &Name) -> Option<Vec<Waiter>> {
+        let wanted = self.wanted.remove(name)?;
+        for (ticket, (waiter, deadline)) in &wanted.waiters {
+            self.by_waiter.remove(&(waiter.source, waiter.session, *ticket));
+            self.by_time.remove(&(*deadline, *ticket));
+        }
+        Some(wanted.waiters.into_values().map(|(waiter, _)| waiter).collect())
+    }
+
+    fn remove(&mut self, ticket: Ticket, name: &Name) -> Option<Waiter> {
+        let (waiter, deadline) = self.wanted.get_mut(name)?.waiters.remove(&ticket)?;
+        self.by_waiter.remove(&(waiter.source, waiter.session, ticket));
+        self.by_time.remove(&(deadline, ticket));
+        self.drop_unwanted(name);
+        Some(waiter)
+    }
+
+    fn drop_unwanted(&mut self, name: &Name) {
+        if self.wanted.get(name).is_some_and(|wanted| !wanted.held && wanted.waiters.is_empty()) {
+            self.wanted.remove(name);
+        }
+    }
+}

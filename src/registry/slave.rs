@@ -1,0 +1,564 @@
+//! A node's end of the control link: how it joins, what it is told, which names it knows.
+//!
+//! ```text
+//!            handle_connected             W n                  n links or deaths, or too late
+//!  ┌───────┐ ──────────────▶ ┌──────────┐ ──────▶ ┌─────────┐ ─────────────────────────────▶ ┌───────┐
+//!  │ Apart │     H           │ Greeting │         │ Joining │        C kept, N kept, R, Q     │ Ready │
+//!  └───────┘                 └──────────┘         └─────────┘                                └───────┘
+//!      ▲   end: Refused             │                  │ end, fault: MasterLost                   │
+//!      │   fault, not W, too late   │                  │                                          │
+//!      └────────────────────────────┴──────────────────┴──────────────────────────────────────────┘
+//! ```
+//!
+//! In every state services register names and ask for them, and the driver reports which links are up.
+
+use super::bounds::Bounds;
+use super::ids::IdSet;
+use super::names::{Asked, Learnt, Names};
+use crate::clock::Instant;
+use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
+use crate::wire::control::{ControlFault, Packet};
+use crate::wire::{ConnId, PacketName};
+use std::collections::VecDeque;
+
+/// A node's machine; its rules G6–G9 are in the [module's text](super).
+#[derive(Debug)]
+pub struct Slave {
+    own: HarborId,
+    bounds: Bounds,
+    state: State,
+    /// Nodes with a live link to this one.
+    linked: IdSet,
+    /// Nodes that the present master reported dead and that did not come back.
+    dead: IdSet,
+    was_ready: bool,
+    names: Names,
+    outputs: VecDeque<SlaveOutput>,
+}
+
+#[derive(Debug)]
+enum State {
+    Apart,
+    Greeting { conn: ConnId, deadline: Instant },
+    Joining { conn: ConnId, deadline: Instant, n: u8, kept: Kept },
+    Ready { conn: ConnId },
+}
+
+/// What came while the node was not ready.
+#[derive(Debug, Default)]
+struct Kept {
+    /// At most one per id.
+    newcomers: Vec<(HarborId, String)>,
+    /// In order; bounded as the table of names is.
+    names: Vec<(Name, Handle)>,
+}
+
+/// The state of the control link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlaveState {
+    /// There is none.
+    Apart,
+    /// `H` is sent, `W` is awaited.
+    Greeting,
+    /// Announced links are awaited.
+    Joining,
+    /// The node is a member.
+    Ready,
+}
+
+/// What the driver does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlaveOutput {
+    /// Write the packet to the control link.
+    SendPacket {
+        /// The control link.
+        conn: ConnId,
+        /// What.
+        packet: Packet,
+    },
+    /// Close the control link. The machine has forgotten it; another may be dialled.
+    Close {
+        /// The control link.
+        conn: ConnId,
+    },
+    /// A newcomer waits for a link from this node. Never for a node that is linked.
+    Dial {
+        /// Its id.
+        id: HarborId,
+        /// Where it listens, `host:port`.
+        address: String,
+    },
+    /// The name has this owner from now on. Messages held for it can go.
+    Published {
+        /// The name.
+        name: Name,
+        /// The owner.
+        handle: Handle,
+    },
+    /// Tell the waiter.
+    Answer {
+        /// Who.
+        waiter: Waiter,
+        /// What.
+        answer: HarborAnswer,
+    },
+    /// Something to log or act on by policy.
+    Event(SlaveEvent),
+}
+
+/// What happened at a node's end of the control link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlaveEvent {
+    /// The master took this node in: `W` came.
+    MasterUp,
+    /// The node is ready; so many of the announced links are missing.
+    Joined {
+        /// Announced links that did not come in time.
+        missing: u8,
+    },
+    /// The master closed the link instead of `W`: the id is in use, or was used before (G2). If this node had been
+    /// ready under its id, the id is burnt at that master for ever.
+    Refused {
+        /// Whether this node had been ready before.
+        was_ready: bool,
+    },
+    /// The control link is gone. Names and links stay; whoever drives this dials again, with back-off.
+    MasterLost(Loss),
+    /// The master reports that this node lost its own control link. A link to it may well live.
+    ReportedDead(HarborId),
+    /// A name of ours belongs to somebody else.
+    NameLost {
+        /// The name.
+        name: Name,
+        /// Our service, which had it.
+        ours: Handle,
+        /// Who has it now.
+        theirs: Handle,
+    },
+    /// There is no room to remember the owner of this name.
+    NameDropped {
+        /// The name.
+        name: Name,
+    },
+    /// An `N` for a name or handle that no node can use.
+    BadName {
+        /// The name.
+        name: PacketName,
+        /// Its owner.
+        handle: Handle,
+    },
+    /// A packet that a master has no business sending was passed over.
+    Ignored {
+        /// What.
+        packet: Packet,
+    },
+}
+
+/// How a control link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The connection ended.
+    #[error("the master closed the link")]
+    Closed,
+    /// A packet could not be read.
+    #[error(transparent)]
+    Fault(ControlFault),
+    /// The first packet was not `W`.
+    #[error("the first packet of the master was not W")]
+    NotWait,
+    /// No `W` came in time.
+    #[error("no W in time")]
+    Late,
+    /// The driver connected anew.
+    #[error("replaced by a new link")]
+    Replaced,
+}
+
+impl Slave {
+    /// A node that knows nobody.
+    pub fn new(own: HarborId, bounds: Bounds) -> Self {
+        Self {
+            own,
+            bounds,
+            state: State::Apart,
+            linked: IdSet::default(),
+            dead: IdSet::default(),
+            was_ready: false,
+            names: Names::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The control link is up; `address` (`host:port`) is where this node listens, and it does so already. It must have
+    /// at most [`ADDRESS_BYTES_MAX`](crate::limits::ADDRESS_BYTES_MAX) bytes.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId, address: &str) {
+        if let Some(old) = self.master() {
+            self.outputs.push_back(SlaveOutput::Close { conn: old });
+            self.lose(Loss::Replaced);
+        }
+        // Another master, or another life of this one, has other dead.
+        self.dead = IdSet::default();
+        self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
+        self.send(conn, Packet::Hello { id: self.own, address: address.to_owned() });
+    }
+
+    /// A packet came on the control link; one on a link before the present one is ignored.
+    pub fn handle_packet(&mut self, now: Instant, conn: ConnId, packet: Packet) {
+        if self.master() != Some(conn) {
+            return;
+        }
+        match self.state {
+            State::Apart => {}
+            State::Greeting { .. } => self.greeted(now, conn, packet),
+            State::Joining { .. } | State::Ready { .. } => self.told(packet),
+        }
+    }
+
+    /// What came on the control link cannot be read. It is closed.
+    pub fn handle_fault(&mut self, _now: Instant, conn: ConnId, fault: ControlFault) {
+        if self.master() == Some(conn) {
+            self.outputs.push_back(SlaveOutput::Close { conn });
+            self.lose(Loss::Fault(fault));
+        }
+    }
+
+    /// The control link ended; its socket is gone already.
+    pub fn handle_closed(&mut self, _now: Instant, conn: ConnId) {
+        if self.master() != Some(conn) {
+            return;
+        }
+        match self.state {
+            State::Greeting { .. } => {
+                self.state = State::Apart;
+                self.event(SlaveEvent::Refused { was_ready: self.was_ready });
+            }
+            State::Apart | State::Joining { .. } | State::Ready { .. } => self.lose(Loss::Closed),
+        }
+    }
+
+    /// A link to that node is up, whoever dialled it.
+    pub fn handle_linked(&mut self, _now: Instant, id: HarborId) {
+        self.linked.insert(id);
+        self.dead.remove(id);
+        self.ready_if_complete();
+    }
+
+    /// The link to that node is lost.
+    pub fn handle_unlinked(&mut self, _now: Instant, id: HarborId) {
+        self.linked.remove(id);
+    }
+
+    /// A service of this node takes a name. The waiter is answered at once: `Registered` (the master hears of it when it
+    /// can; if it knows better, [`SlaveEvent::NameLost`] follows), `NameTaken` or `Full`.
+    pub fn handle_register(&mut self, _now: Instant, name: Name, handle: Handle, waiter: Waiter) {
+        if let Some(owner) = self.names.owner(&name)
+            && owner != handle
+            && !self.is_free(&name, owner)
+        {
+            return self.answer(waiter, HarborAnswer::NameTaken(owner));
+        }
+        let is_new = !self.names.is_own(&name);
+        let learnt = self.names.register(name, handle, &self.bounds);
+        if learnt == Learnt::Full {
+            return self.answer(waiter, HarborAnswer::Full);
+        }
+        self.answer(waiter, HarborAnswer::Registered);
+        self.report(name, handle, learnt);
+        if is_new {
+            self.send_if_ready(Packet::Register { name: name.into(), handle });
+        }
+    }
+
+    /// A service of this node gives up a name, or ended with it. Skynet's wire has no word for that: the owner stays
+    /// known, calls to it fail, and another service of this node may take the name.
+    pub fn handle_unregister(&mut self, _now: Instant, name: Name, handle: Handle) {
+        self.names.unregister(&name, handle);
+    }
+
+    /// A service asks for the owner of a name. It is answered exactly once: `Found`, `NotFound` at the deadline, or `Full`;
+    /// after [`Slave::handle_forget`] not at all.
+    pub fn handle_query(&mut self, _now: Instant, name: Name, waiter: Waiter, deadline: Instant) {
+        match self.names.ask(name, waiter, deadline, &self.bounds) {
+            Asked::Known(handle) => self.answer(waiter, HarborAnswer::Found(handle)),
+            Asked::First => self.send_if_ready(Packet::Query { name: name.into() }),
+            Asked::Again => {}
+            Asked::Full => self.answer(waiter, HarborAnswer::Full),
+        }
+    }
+
+    /// Messages are held for a name until [`SlaveOutput::Published`] or [`Slave::handle_released`]. Returns the owner
+    /// if it is known: then there is nothing to hold.
+    ///
+    /// # Errors
+    /// [`NamesFull`] if as many names are waited for as may be.
+    pub fn handle_held(&mut self, _now: Instant, name: Name) -> Result<Option<Handle>, NamesFull> {
+        match self.names.hold(name, &self.bounds) {
+            Asked::Known(handle) => return Ok(Some(handle)),
+            Asked::First => self.send_if_ready(Packet::Query { name: name.into() }),
+            Asked::Again => {}
+            Asked::Full => return Err(NamesFull),
+        }
+        Ok(None)
+    }
+
+    /// No message is held for the name any more.
+    pub fn handle_released(&mut self, _now: Instant, name: Name) {
+        self.names.release(&name);
+    }
+
+    /// This waiter waits for nothing any more.
+    pub fn handle_forget(&mut self, _now: Instant, waiter: Waiter) {
+        self.names.forget(waiter);
+    }
+
+    /// Ends what took too long. Harmless when it is too early.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Greeting { conn, deadline } if deadline <= now => {
+                self.outputs.push_back(SlaveOutput::Close { conn });
+                self.lose(Loss::Late);
+            }
+            State::Joining { deadline, .. } if deadline <= now => self.become_ready(),
+            State::Apart | State::Greeting { .. } | State::Joining { .. } | State::Ready { .. } => {}
+        }
+        while let Some(waiter) = self.names.pop_expired(now) {
+            self.answer(waiter, HarborAnswer::NotFound);
+        }
+    }
+
+    /// When [`Slave::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let link = match self.state {
+            State::Greeting { deadline, .. } | State::Joining { deadline, .. } => Some(deadline),
+            State::Apart | State::Ready { .. } => None,
+        };
+        link.into_iter().chain(self.names.deadline()).min()
+    }
+
+    /// What to do next, in order.
+    pub fn poll_output(&mut self) -> Option<SlaveOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The state of the control link.
+    pub fn state(&self) -> SlaveState {
+        match self.state {
+            State::Apart => SlaveState::Apart,
+            State::Greeting { .. } => SlaveState::Greeting,
+            State::Joining { .. } => SlaveState::Joining,
+            State::Ready { .. } => SlaveState::Ready,
+        }
+    }
+
+    /// The control link, if there is one.
+    pub fn master(&self) -> Option<ConnId> {
+        match self.state {
+            State::Apart => None,
+            State::Greeting { conn, .. } | State::Joining { conn, .. } | State::Ready { conn } => Some(conn),
+        }
+    }
+
+    /// Whether a link from a node that calls itself `id` is welcome: it is another node and has no live link. (A real
+    /// node also refuses ids that were reported dead; we believe the link.)
+    pub fn admits(&self, id: HarborId) -> bool {
+        !id.is_single() && id != self.own && !self.linked.contains(id)
+    }
+
+    /// The owner of a name, as far as this node knows.
+    pub fn owner(&self, name: &Name) -> Option<Handle> {
+        self.names.owner(name)
+    }
+
+    /// All names that this node knows, by name.
+    pub fn names(&self) -> impl Iterator<Item = (Name, Handle)> {
+        self.names.known()
+    }
+
+    /// The first packet of the master.
+    fn greeted(&mut self, now: Instant, conn: ConnId, packet: Packet) {
+        let Packet::Wait { n } = packet else {
+            self.outputs.push_back(SlaveOutput::Close { conn });
+            return self.lose(Loss::NotWait);
+        };
+        let deadline = now + self.bounds.join_time_max;
+        self.state = State::Joining { conn, deadline, n, kept: Kept::default() };
+        self.event(SlaveEvent::MasterUp);
+        self.ready_if_complete();
+    }
+
+    /// Any later packet of the master.
+    fn told(&mut self, packet: Packet) {
+        match packet {
+            Packet::Connect { id, address } => self.meet(id, address),
+            Packet::Name { name, handle } => match name.to_name() {
+                Ok(name) if !handle.is_none() => self.hear(name, handle),
+                Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
+            },
+            Packet::Dead { id } => self.mourn(id),
+            Packet::Hello { .. }
+            | Packet::Register { .. }
+            | Packet::Query { .. }
+            | Packet::Wait { .. }
+            | Packet::Unknown { .. } => self.event(SlaveEvent::Ignored { packet }),
+        }
+    }
+
+    /// `C`: dial the newcomer, now or when ready.
+    fn meet(&mut self, id: HarborId, address: String) {
+        if !self.admits(id) {
+            return;
+        }
+        self.dead.remove(id);
+        match &mut self.state {
+            State::Joining { kept, .. } => kept.add_newcomer(id, address),
+            State::Apart | State::Greeting { .. } | State::Ready { .. } => {
+                self.outputs.push_back(SlaveOutput::Dial { id, address });
+            }
+        }
+    }
+
+    /// `N`: the name has this owner, now or when ready.
+    fn hear(&mut self, name: Name, handle: Handle) {
+        match &mut self.state {
+            State::Joining { kept, .. } if kept.names.len() < self.bounds.names_max => {
+                kept.names.push((name, handle));
+            }
+            State::Joining { .. } => self.event(SlaveEvent::NameDropped { name }),
+            State::Apart | State::Greeting { .. } | State::Ready { .. } => {
+                let learnt = self.names.learn(name, handle, &self.bounds);
+                self.report(name, handle, learnt);
+            }
+        }
+    }
+
+    /// `D`. A newcomer that dies while we join is not one of those that were announced to us.
+    fn mourn(&mut self, id: HarborId) {
+        let is_newcomer = match &mut self.state {
+            State::Joining { kept, .. } => kept.remove_newcomer(id),
+            State::Apart | State::Greeting { .. } | State::Ready { .. } => false,
+        };
+        if !is_newcomer {
+            self.dead.insert(id);
+        }
+        self.event(SlaveEvent::ReportedDead(id));
+        self.ready_if_complete();
+    }
+
+    /// Announced links that neither came nor were reported dead.
+    fn missing(&self) -> u8 {
+        match self.state {
+            State::Joining { n, .. } => n.saturating_sub(self.linked.union_len(&self.dead).min(255) as u8),
+            State::Apart | State::Greeting { .. } | State::Ready { .. } => 0,
+        }
+    }
+
+    fn ready_if_complete(&mut self) {
+        if self.state() == SlaveState::Joining && self.missing() == 0 {
+            self.become_ready();
+        }
+    }
+
+    /// G6: everything that was kept is done now, in the order of Skynet; then the master hears what it does not know.
+    fn become_ready(&mut self) {
+        let missing = self.missing();
+        let State::Joining { conn, kept, .. } = std::mem::replace(&mut self.state, State::Apart) else {
+            return;
+        };
+        self.state = State::Ready { conn };
+        self.was_ready = true;
+        self.event(SlaveEvent::Joined { missing });
+        for (id, address) in kept.newcomers {
+            self.meet(id, address);
+        }
+        for (name, handle) in kept.names {
+            self.hear(name, handle);
+        }
+        let own = self.names.own().map(|(name, handle)| Packet::Register { name: name.into(), handle });
+        let wanted = self.names.wanted().map(|name| Packet::Query { name: name.into() });
+        self.outputs.extend(own.chain(wanted).map(|packet| SlaveOutput::SendPacket { conn, packet }));
+    }
+
+    /// Names and newcomers that the lost master told us of while we joined are as good as ever.
+    fn lose(&mut self, loss: Loss) {
+        let before = std::mem::replace(&mut self.state, State::Apart);
+        self.event(SlaveEvent::MasterLost(loss));
+        self.catch_up(before);
+    }
+
+    /// Does what was kept in the state that just ended.
+    fn catch_up(&mut self, before: State) {
+        let kept = match before {
+            State::Joining { kept, .. } => kept,
+            State::Apart | State::Greeting { .. } | State::Ready { .. } => return,
+        };
+        for (id, address) in kept.newcomers {
+            self.meet(id, address);
+        }
+        for (name, handle) in kept.names {
+            self.hear(name, handle);
+        }
+    }
+
+    /// Whether a service of this node may take a name that belongs to `owner`: its node is dead, or it is our own
+    /// and was given up.
+    fn is_free(&self, name: &Name, owner: Handle) -> bool {
+        self.dead.contains(owner.harbor()) || (owner.harbor() == self.own && !self.names.is_own(name))
+    }
+
+    /// Tells everybody what a name turned out to be.
+    fn report(&mut self, name: Name, handle: Handle, learnt: Learnt) {
+        match learnt {
+            Learnt::Same => {}
+            Learnt::Full => self.event(SlaveEvent::NameDropped { name }),
+            Learnt::New { waiters, lost } => {
+                self.outputs.push_back(SlaveOutput::Published { name, handle });
+                for waiter in waiters {
+                    self.answer(waiter, HarborAnswer::Found(handle));
+                }
+                if let Some(ours) = lost {
+                    self.event(SlaveEvent::NameLost { name, ours, theirs: handle });
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, waiter: Waiter, answer: HarborAnswer) {
+        self.outputs.push_back(SlaveOutput::Answer { waiter, answer });
+    }
+
+    fn send(&mut self, conn: ConnId, packet: Packet) {
+        self.outputs.push_back(SlaveOutput::SendPacket { conn, packet });
+    }
+
+    fn send_if_ready(&mut self, packet: Packet) {
+        match self.state {
+            State::Ready { conn } => self.send(conn, packet),
+            State::Apart | State::Greeting { .. } | State::Joining { .. } => {}
+        }
+    }
+
+    fn event(&mut self, event: SlaveEvent) {
+        self.outputs.push_back(SlaveOutput::Event(event));
+    }
+}
+
+impl Kept {
+    fn add_newcomer(&mut self, id: HarborId, address: String) {
+        self.remove_newcomer(id);
+        self.newcomers.push((id, address));
+    }
+
+    /// Whether it was kept.
+    fn remove_newcomer(&mut self, id: HarborId) -> bool {
+        let before = self.newcomers.len();
+        self.newcomers.retain(|(other, _)| *other != id);
+        self.newcomers.len() < before
+    }
+}
+
+/// As many names are waited for as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many unknown names are waited for")]
+pub struct NamesFull;
