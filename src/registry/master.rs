@@ -325,3 +325,6 @@ impl Master {
         self.outputs.push_back(MasterOutput::Event(event));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -562,3 +562,6 @@ impl Kept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many unknown names are waited for")]
 pub struct NamesFull;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+use super::*;
+use std::time::Duration;
+
+const START: Instant = Instant::from_nanos(1_000);
+
+fn id(id: u8) -> HarborId {
+    HarborId::new(id)
+}
+
+fn handle(bits: u32) -> Handle {
+    Handle::from_bits(bits)
+}
+
+fn conn(number: u64) -> ConnId {
+    ConnId::new(number)
+}
+
+fn hello(n: u8) -> Packet {
+    Packet::Hello { id: id(n), address: format!("host:{n}") }
+}
+
+fn register(name: &str, bits: u32) -> Packet {
+    Packet::Register { name: name.as_bytes().into(), handle: handle(bits) }
+}
+
+fn query(name: &str) -> Packet {
+    Packet::Query { name: name.as_bytes().into() }
+}
+
+/// What comes out. Connections have the numbers of their slaves.
+fn drain(master: &mut Master) -> String {
+    let mut all = Vec::new();
+    while let Some(output) = master.poll_output() {
+        all.push(match output {
+            MasterOutput::SendPacket { conn, packet } => format!("{}: {}", conn.number(), show(&packet)),
+            MasterOutput::Close { conn } => format!("close {}", conn.number()),
+            MasterOutput::Event(event) => match event {
+                MasterEvent::Joined { id, .. } => format!("joined {id}"),
+                MasterEvent::Left { id, fault: None } => format!("left {id}"),
+                MasterEvent::Left { id, fault: Some(fault) } => format!("left {id} {fault:?}"),
+                MasterEvent::Refused { reason, .. } => format!("{reason:?}"),
+                MasterEvent::Named { name, handle } => format!("named {name:?} {handle}"),
+                MasterEvent::NameTaken { winner, loser, .. } => format!("taken {winner} {loser}"),
+                MasterEvent::NameDropped { .. } => "dropped".to_owned(),
+                MasterEvent::Ignored { id, .. } => format!("ignored {id}"),
+            },
+        });
+    }
+    all.join(", ")
+}
+
+fn show(packet: &Packet) -> String {
+    match packet {
+        Packet::Wait { n } => format!("W {n}"),
+        Packet::Connect { id, address } => format!("C {id} {address}"),
+        Packet::Name { name, handle } => format!("N {name:?} {handle}"),
+        Packet::Dead { id } => format!("D {id}"),
+        other => panic!("a master never sends {other:?}"),
+    }
+}
+
+/// A master with these members, each on the connection of its number.
+fn master_of(members: &[u8]) -> Master {
+    let mut master = Master::new(Bounds::default());
+    for n in members {
+        master.handle_accepted(START, conn(u64::from(*n)));
+        master.handle_packet(START, conn(u64::from(*n)), hello(*n));
+    }
+    drain(&mut master);
+    master
+}
+
+fn tell(master: &mut Master, from: u8, packet: Packet) -> String {
+    master.handle_packet(START, conn(u64::from(from)), packet);
+    drain(master)
+}
+
+type Event = fn(&mut Master);
+
+/// Every event of connection 3 with what it does if the machine does not know it, if it is a guest, if it is a member
+/// besides member 1.
+fn table() -> Vec<(&'static str, Event, [&'static str; 3])> {
+    fn packet(master: &mut Master, packet: Packet) {
+        master.handle_packet(START, conn(3), packet);
+    }
+    let refused = "close 3, NotHello";
+    vec![
+        ("H", |master| packet(master, hello(3)), ["", "1: C 3 host:3, 3: W 1, joined 3", "ignored 3"]),
+        (
+            "R",
+            |master| packet(master, register("A", 0x0300_0009)),
+            ["", refused, "1: N \"A\" :03000009, 3: N \"A\" :03000009, named \"A\" :03000009"],
+        ),
+        ("Q, known", |master| packet(master, query("KNOWN")), ["", refused, "3: N \"KNOWN\" :01000008"]),
+        ("Q, unknown", |master| packet(master, query("A")), ["", refused, ""]),
+        ("W", |master| packet(master, Packet::Wait { n: 1 }), ["", refused, "ignored 3"]),
+        (
+            "C",
+            |master| packet(master, Packet::Connect { id: id(9), address: String::new() }),
+            ["", refused, "ignored 3"],
+        ),
+        (
+            "N",
+            |master| packet(master, Packet::Name { name: b"A"[..].into(), handle: handle(1) }),
+            ["", refused, "ignored 3"],
+        ),
+        ("D", |master| packet(master, Packet::Dead { id: id(1) }), ["", refused, "ignored 3"]),
+        (
+            "unknown letter",
+            |master| packet(master, Packet::Unknown { letter: vec![] }),
+            ["", refused, "ignored 3"],
+        ),
+        (
+            "fault",
+            |master| master.handle_fault(START, conn(3), ControlFault::Empty),
+            ["", "close 3, Fault(Empty)", "close 3, 1: D 3, left 3 Empty"],
+        ),
+        ("closed", |master| master.handle_closed(START, conn(3)), ["", "", "1: D 3, left 3"]),
+        ("too early", |master| master.handle_timeout(START + Duration::from_secs(4)), ["", "", ""]),
+        (
+            "too late",
+            |master| master.handle_timeout(START + Duration::from_secs(5)),
+            ["", "close 3, Late", ""],
+        ),
+    ]
+}
+
+#[test]
+fn every_event_in_every_state() {
+    for (event, run, expected) in table() {
+        for (state, expected) in ["unknown", "guest", "member"].into_iter().zip(expected) {
+            let mut master = master_of(&[1]);
+            tell(&mut master, 1, register("KNOWN", 0x0100_0008));
+            if state != "unknown" {
+                master.handle_accepted(START, conn(3));
+            }
+            if state == "member" {
+                tell(&mut master, 3, hello(3));
+            }
+            run(&mut master);
+            assert_eq!(drain(&mut master), expected, "{event} of {state}");
+        }
+    }
+}
+
+#[test]
+fn g1_members_hear_of_the_newcomer_before_it_is_told_to_wait() {
+    let mut master = master_of(&[1, 2]);
+    master.handle_accepted(START, conn(9));
+    assert_eq!(tell(&mut master, 9, hello(9)), "1: C 9 host:9, 2: C 9 host:9, 9: W 2, joined 9");
+    assert_eq!(master.members().map(|(id, _)| id.get()).collect::<Vec<_>>(), [1, 2, 9]);
+    master.handle_closed(START, conn(1));
+    assert_eq!(drain(&mut master), "2: D 1, 9: D 1, left 1");
+}
+
+#[test]
+fn g2_an_id_serves_once_whether_its_slave_lives_or_not() {
+    let mut master = master_of(&[1, 2]);
+    master.handle_closed(START, conn(2));
+    drain(&mut master);
+    for (attempt, used) in [(10, 1), (11, 2)] {
+        master.handle_accepted(START, conn(attempt));
+        master.handle_packet(START, conn(attempt), hello(used));
+        assert_eq!(drain(&mut master), format!("close {attempt}, IdUsed(HarborId({used}))"));
+    }
+    assert_eq!(tell(&mut master, 1, query("A")), "", "the living one is not disturbed");
+    assert_eq!(master.members().count(), 1);
+}
+
+#[test]
+fn g3_the_first_living_owner_wins_and_only_the_loser_hears_of_it() {
+    let mut master = master_of(&[1, 2, 3]);
+    tell(&mut master, 1, register("A", 0x0100_0008));
+    let lost = "2: N \"A\" :01000008, taken :01000008 :02000009";
+    assert_eq!(tell(&mut master, 2, register("A", 0x0200_0009)), lost);
+    assert_eq!(tell(&mut master, 3, query("A")), "3: N \"A\" :01000008");
+    assert_eq!(tell(&mut master, 1, register("A", 0x0100_0008)), "1: N \"A\" :01000008", "a repeated R");
+}
+
+#[test]
+fn g4_names_of_the_dead_stay_until_somebody_takes_them() {
+    let mut master = master_of(&[1, 2, 3]);
+    tell(&mut master, 1, register("A", 0x0100_0008));
+    master.handle_closed(START, conn(1));
+    drain(&mut master);
+    assert_eq!(tell(&mut master, 2, query("A")), "2: N \"A\" :01000008");
+    let taken = "2: N \"A\" :02000009, 3: N \"A\" :02000009, named \"A\" :02000009";
+    assert_eq!(tell(&mut master, 2, register("A", 0x0200_0009)), taken);
+}
+
+#[test]
+fn g4_a_node_moves_its_own_names_and_no_other() {
+    let mut master = master_of(&[1, 2]);
+    tell(&mut master, 1, register("A", 0x0100_0008));
+    let moved = "1: N \"A\" :01000009, 2: N \"A\" :01000009, named \"A\" :01000009";
+    assert_eq!(tell(&mut master, 1, register("A", 0x0100_0009)), moved);
+    let lost = "2: N \"A\" :01000009, taken :01000009 :0100000a";
+    assert_eq!(tell(&mut master, 2, register("A", 0x0100_000a)), lost, "not for another node");
+    let lost = "1: N \"A\" :01000009, taken :01000009 :02000009";
+    assert_eq!(tell(&mut master, 1, register("A", 0x0200_0009)), lost, "not to another node");
+}
+
+#[test]
+fn g5_a_late_registration_answers_the_query_before_it() {
+    let mut master = master_of(&[1, 2]);
+    assert_eq!(tell(&mut master, 2, query("LATER")), "");
+    let news = "1: N \"LATER\" :01000008, 2: N \"LATER\" :01000008, named \"LATER\" :01000008";
+    assert_eq!(tell(&mut master, 1, register("LATER", 0x0100_0008)), news);
+}
+
+#[test]
+fn guests_and_names_are_bounded() {
+    let bounds = Bounds { guests_max: 2, names_max: 1, ..Bounds::default() };
+    let mut master = Master::new(bounds);
+    for n in 1..=3 {
+        master.handle_accepted(START, conn(n));
+    }
+    assert_eq!(drain(&mut master), "close 3, Crowded");
+    assert_eq!(tell(&mut master, 1, hello(1)), "1: W 0, joined 1");
+    master.handle_accepted(START + Duration::from_secs(1), conn(4));
+    assert_eq!(drain(&mut master), "", "a member is no guest");
+    assert_eq!(master.poll_timeout(), Some(START + Duration::from_secs(5)));
+    master.handle_timeout(START + Duration::from_secs(5));
+    assert_eq!(drain(&mut master), "close 2, Late");
+    assert_eq!(master.poll_timeout(), Some(START + Duration::from_secs(6)));
+
+    tell(&mut master, 1, register("A", 0x0100_0008));
+    assert_eq!(tell(&mut master, 1, register("B", 0x0100_0008)), "dropped");
+    assert_eq!(
+        tell(&mut master, 1, register("A", 0x0100_0009)),
+        "1: N \"A\" :01000009, named \"A\" :01000009"
+    );
+}
+
+#[test]
+fn a_name_that_would_not_fit_in_its_broadcast_is_dropped() {
+    let mut master = master_of(&[1]);
+    let long = |bits| Packet::Register { name: vec![b'n'; 248].as_slice().into(), handle: handle(bits) };
+    assert!(tell(&mut master, 1, long(7)).starts_with("1: N"));
+    let long = |bits| Packet::Register { name: vec![b'm'; 248].as_slice().into(), handle: handle(bits) };
+    assert_eq!(tell(&mut master, 1, long(0xff00_0001)), "dropped");
+    assert_eq!(master.names().count(), 1);
+}
+
+#[test]
+fn every_id_can_be_a_member() {
+    let mut master = Master::new(Bounds::default());
+    for n in 1..=255 {
+        master.handle_accepted(START, conn(n.into()));
+        master.handle_packet(START, conn(n.into()), hello(n));
+    }
+    assert!(drain(&mut master).ends_with("255: W 254, joined 255"));
+    assert_eq!(master.members().count(), 255);
+}
