@@ -111,8 +111,6 @@ pub const GAP_SPINS_MAX: u32 = 32;
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// Worker threads of a node.
 pub const THREADS_MAX: u32 = 256;
-/// The longest `host:port`: it travels in a control packet.
-pub const ADDRESS_BYTES_MAX: usize = 240;
 /// The longest local name, without its dot.
 pub const LOCAL_NAME_BYTES_MAX: usize = 255;
 
@@ -127,7 +125,6 @@ pub const INCLUDE_DEPTH_MAX: usize = 16;
 /// The longest path of a local socket that every system takes (`sun_path` of Linux without its end).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-const _: () = assert!(ADDRESS_BYTES_MAX + 8 <= CONTROL_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
