@@ -1,6 +1,7 @@
 //! Skynet's actor runtime and its Harbor in Rust.
 
 pub mod clock;
+pub mod harbor;
 pub mod limits;
 pub mod message;
 pub mod metrics;

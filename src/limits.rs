@@ -48,6 +48,18 @@ pub const UNSENT_WARN_BYTES: usize = 1 << 20;
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a joiner waits for the links that `W` announced, before it goes on without them.
 pub const JOIN_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a call to a peer is remembered whose answer does not come; its caller has a deadline of its own.
+pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);
+/// The first pause before a lost or refused connection is dialled again.
+pub const REDIAL_TIME_MIN: Duration = Duration::from_millis(100);
+/// The longest pause before a lost or refused connection is dialled again.
+pub const REDIAL_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a leaving node tries to hand its last bytes to its connections.
+pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Accepted connections that have not said who they are.
+pub const STRANGERS_MAX: usize = 64;
+/// Services that wait for a link to come up or to be lost, or for the master to be lost.
+pub const LINK_WAITERS_MAX: usize = 65_536;
 
 /// Connections to the master that have not introduced themselves.
 pub const GUESTS_MAX: usize = 256;
@@ -130,6 +142,7 @@ const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
 const _: () = assert!(SERI_WRITE_DEPTH_MAX < SERI_READ_DEPTH_MAX);
 const _: () = assert!(SERI_BYTES_MAX < 1 << 31, "array lengths are signed 32-bit numbers");
+const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);

@@ -1,0 +1,167 @@
+//! What the machine wants done, and what it reports.
+
+use crate::message::{Envelope, Handle, HarborAnswer, HarborId, Name, Waiter};
+use std::io;
+
+/// One TCP connection, numbered by the machine and never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub(super) u64);
+
+impl ConnId {
+    /// The number, for logs and for tables of the I/O thread.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// The two listening sockets that a node can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Listener {
+    /// For links of other nodes (Skynet's `address`).
+    Links,
+    /// For slaves of the master that this node hosts (Skynet's `standalone`).
+    Master,
+}
+
+/// What the I/O thread does next. Actions are performed in the order in which they are polled.
+#[derive(Debug)]
+pub enum Action {
+    /// Listen; answered by [`handle_listening`](super::Harbor::handle_listening).
+    Listen {
+        /// Which socket this becomes.
+        listener: Listener,
+        /// `host:port`, port 0 lets the system choose.
+        address: String,
+    },
+    /// Close a listening socket.
+    StopListening(Listener),
+    /// Dial; answered by [`handle_connected`](super::Harbor::handle_connected) or
+    /// [`handle_connect_failed`](super::Harbor::handle_connect_failed). A `Close` may come before either.
+    Connect {
+        /// What the connection will be called.
+        conn: ConnId,
+        /// `host:port`, to be resolved.
+        address: String,
+    },
+    /// Drop the connection, dialled or up, with whatever was not sent. No `handle_*` may name it afterwards.
+    Close {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Hand a message to the service of this node that its `dest` names; if there is none:
+    /// [`handle_undeliverable`](super::Harbor::handle_undeliverable).
+    Deliver(Envelope),
+    /// Tell the waiter.
+    Answer {
+        /// Who asked.
+        waiter: Waiter,
+        /// The answer.
+        answer: HarborAnswer,
+    },
+    /// This name has this owner from now on: messages to it may be sent by handle.
+    Publish {
+        /// The name.
+        name: Name,
+        /// Its owner.
+        handle: Handle,
+    },
+    /// This name has no known owner any more: messages to it come by [`HarborRequest::Send`](crate::message::HarborRequest) again.
+    Retract {
+        /// The name.
+        name: Name,
+    },
+    /// Something to log, count or tell monitors. Nothing has to be done about it.
+    Event(Event),
+}
+
+/// What happened, for logs and monitors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The link to that node is up.
+    Up(HarborId),
+    /// The link to that node was lost. Everything that it brought was delivered before, every call that waited for
+    /// it was failed before, nothing of it comes after.
+    Down(HarborId, DownReason),
+    /// The control link to the master is up: our `H` was accepted.
+    MasterUp,
+    /// The control link to the master was lost, or never came up; it is dialled again. Links and names stay.
+    MasterDown,
+    /// The node is a member: the links that the master announced are up, or `missing` of them were given up.
+    Joined {
+        /// Announced links that did not come in time.
+        missing: usize,
+    },
+    /// A name of ours belongs to somebody else.
+    NameConflict {
+        /// The name.
+        name: Name,
+        /// Who registered it here.
+        ours: Handle,
+        /// Who has it.
+        theirs: Handle,
+    },
+    /// A listening socket could not be opened. It is not tried again.
+    ListenFailed(Listener, io::ErrorKind),
+    /// A dialled connection failed; it is tried again with back-off.
+    ConnectFailed {
+        /// Whom.
+        address: String,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+    /// A peer broke the protocol; its connection is closed.
+    PeerFault {
+        /// Which connection.
+        conn: ConnId,
+        /// Who, if it said so.
+        peer: Option<HarborId>,
+        /// What it did.
+        fault: Fault,
+    },
+    /// The unsent bytes of a link passed a mark: 1 MiB and each doubling.
+    Unsent {
+        /// To whom.
+        peer: HarborId,
+        /// How many bytes.
+        bytes: usize,
+    },
+}
+
+/// Why a link went down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DownReason {
+    /// The connection ended, in order or by an error.
+    Closed,
+    /// The peer broke the protocol.
+    Fault,
+    /// This node left.
+    Left,
+}
+
+/// How a peer broke the protocol. Each variant closes the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The id byte of an answer is not the id that was dialled.
+    #[error("dialled node {expected}, node {got} answered")]
+    WrongId {
+        /// Who was dialled.
+        expected: HarborId,
+        /// Who answered.
+        got: HarborId,
+    },
+    /// The id byte names this node, or nobody.
+    #[error("{0} is not the id of another node")]
+    OwnId(HarborId),
+    /// The id has a live link.
+    #[error("node {0} has a live link already")]
+    IdInUse(HarborId),
+    /// The id byte did not come in time.
+    #[error("the handshake took too long")]
+    HandshakeTimeout,
+    /// The peer speaks while it must be silent.
+    #[error("bytes on a connection that nobody reads")]
+    Unexpected,
+}

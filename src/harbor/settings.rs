@@ -1,0 +1,112 @@
+//! What the machine is told at its making.
+
+use crate::limits;
+use crate::message::HarborId;
+use std::time::Duration;
+
+/// Who the node is, which roles it plays and how much it may hold.
+///
+/// | `join` | `master` | the node is |
+/// |---|---|---|
+/// | none | none | alone: names work inside it |
+/// | some | none | a slave |
+/// | some | some | master and slave in one; its slave dials its master over TCP |
+/// | none | some | a master only, with no links |
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node's own id; 0 only if `join` is none.
+    pub own: HarborId,
+    /// How to be a slave.
+    pub join: Option<Join>,
+    /// `host:port` on which this node hosts the master.
+    pub master: Option<String>,
+    /// What is done with DEBUG messages of peers.
+    pub debug: DebugPolicy,
+    /// How much may be held, and for how long.
+    pub bounds: Bounds,
+    /// What the jitter of back-offs is drawn from.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// A node that is alone, with default bounds.
+    pub fn new(own: HarborId) -> Self {
+        let bounds = Bounds::default();
+        Self { own, join: None, master: None, debug: DebugPolicy::Ping, bounds, seed: 0 }
+    }
+}
+
+/// How to be a slave.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// `host:port` to listen on for links.
+    pub listen: String,
+    /// `host:port` that the master passes to others; none: the address that `listen` turned out to be.
+    pub advertise: Option<String>,
+    /// `host:port` of the master.
+    pub master: String,
+}
+
+/// What is done with DEBUG messages of peers. Real nodes obey all of them, `RUN` executes code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DebugPolicy {
+    /// `PING` is answered, all else is refused with ERROR.
+    #[default]
+    Ping,
+    /// All are delivered to their service.
+    Deliver,
+}
+
+/// How much may be held, and for how long; the defaults are in [`limits`].
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Messages held for one peer that is not linked yet.
+    pub held_messages_max: usize,
+    /// Payload bytes held for one peer that is not linked yet, or for one name.
+    pub held_bytes_max: usize,
+    /// How long a message is held.
+    pub held_time_max: Duration,
+    /// Messages held for one name that nobody has yet.
+    pub name_held_messages_max: usize,
+    /// Names with held messages or waiters.
+    pub names_waited_max: usize,
+    /// Calls to one peer that wait for their answers.
+    pub pending_calls_max: usize,
+    /// How long a call is remembered whose answer does not come.
+    pub call_time_max: Duration,
+    /// Unsent bytes of one connection above which messages are refused.
+    pub unsent_bytes_max: usize,
+    /// Unsent bytes of one link that are first warned of.
+    pub unsent_warn_bytes: usize,
+    /// How long a handshake may take.
+    pub handshake_time_max: Duration,
+    /// How long a joiner waits for announced links.
+    pub join_time_max: Duration,
+    /// The first pause before a lost or refused connection is dialled again.
+    pub redial_time_min: Duration,
+    /// The longest such pause; each failure doubles it up to here.
+    pub redial_time_max: Duration,
+    /// How long a leaving node tries to flush.
+    pub leave_time_max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            held_messages_max: limits::HELD_MESSAGES_MAX,
+            held_bytes_max: limits::HELD_BYTES_MAX,
+            held_time_max: limits::HELD_TIME_MAX,
+            name_held_messages_max: limits::NAME_HELD_MESSAGES_MAX,
+            names_waited_max: limits::NAMES_WAITED_MAX,
+            pending_calls_max: limits::PENDING_CALLS_MAX,
+            call_time_max: limits::CALL_TIME_MAX,
+            unsent_bytes_max: limits::UNSENT_BYTES_MAX,
+            unsent_warn_bytes: limits::UNSENT_WARN_BYTES,
+            handshake_time_max: limits::HANDSHAKE_TIME_MAX,
+            join_time_max: limits::JOIN_TIME_MAX,
+            redial_time_min: limits::REDIAL_TIME_MIN,
+            redial_time_max: limits::REDIAL_TIME_MAX,
+            leave_time_max: limits::LEAVE_TIME_MAX,
+        }
+    }
+}
