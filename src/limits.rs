@@ -56,10 +56,13 @@ pub const REDIAL_TIME_MIN: Duration = Duration::from_millis(100);
 pub const REDIAL_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a leaving node tries to hand its last bytes to its connections.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Unsent bytes of a control link above which its peer is taken for dead.
+pub const CONTROL_UNSENT_MAX: usize = 4 << 20;
 /// Accepted connections that have not said who they are.
 pub const STRANGERS_MAX: usize = 64;
 /// Services that wait for a link to come up or to be lost, or for the master to be lost.
 pub const LINK_WAITERS_MAX: usize = 65_536;
+pub const WAITERS_MAX: usize = 65_536;
 
 /// Connections to the master that have not introduced themselves.
 pub const GUESTS_MAX: usize = 256;

@@ -1,18 +1,9 @@
 //! What the machine wants done, and what it reports.
 
 use crate::message::{Envelope, Handle, HarborAnswer, HarborId, Name, Waiter};
+use crate::registry::{Loss, MasterEvent, SlaveEvent};
+use crate::wire::{ConnId, FrameFault};
 use std::io;
-
-/// One TCP connection, numbered by the machine and never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub(super) u64);
-
-impl ConnId {
-    /// The number, for logs and for tables of the I/O thread.
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
 
 /// The two listening sockets that a node can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,12 +76,17 @@ pub enum Event {
     Down(HarborId, DownReason),
     /// The control link to the master is up: our `H` was accepted.
     MasterUp,
-    /// The control link to the master was lost, or never came up; it is dialled again. Links and names stay.
-    MasterDown,
+    /// The control link to the master was lost; it is dialled again. Links and names stay.
+    MasterDown(Loss),
+    /// The master refused this node's id: it is in use, or was used before. The node tries again.
+    Refused {
+        /// The node had been a member under this id.
+        was_ready: bool,
+    },
     /// The node is a member: the links that the master announced are up, or `missing` of them were given up.
     Joined {
         /// Announced links that did not come in time.
-        missing: usize,
+        missing: u8,
     },
     /// A name of ours belongs to somebody else.
     NameConflict {
@@ -101,6 +97,10 @@ pub enum Event {
         /// Who has it.
         theirs: Handle,
     },
+    /// Something else on the slave's end of the control link.
+    Slave(SlaveEvent),
+    /// Something at the master that this node hosts.
+    Master(MasterEvent),
     /// A listening socket could not be opened. It is not tried again.
     ListenFailed(Listener, io::ErrorKind),
     /// A dialled connection failed; it is tried again with back-off.
@@ -161,7 +161,7 @@ pub enum Fault {
     /// The id byte did not come in time.
     #[error("the handshake took too long")]
     HandshakeTimeout,
-    /// The peer speaks while it must be silent.
-    #[error("bytes on a connection that nobody reads")]
-    Unexpected,
+    /// A frame of the link is malformed.
+    #[error(transparent)]
+    Frame(#[from] FrameFault),
 }

@@ -2,16 +2,65 @@
 //!
 //! The machine is pure. It opens no socket, reads no clock, starts no thread and draws no random number: the I/O thread
 //! (or the simulator) tells it what happened and when, then drains what it wants done.
+//!
+//! ```text
+//!  services                                Harbor                                        I/O thread
+//!  send by handle ─────────────▶ ┌──────────────────────────────┐
+//!  request: send by name,        │ names    held messages       │ ◀── listening, accepted, connected,
+//!  register, query, link … ────▶ │ slots    256 peers, links    │     bytes, closed, sent, time
+//!                                │ pending  calls without answer│ ──▶ listen, connect, close; outboxes
+//!  deliveries, answers,    ◀──── │ control  registry::Slave     │
+//!  published names               │ host     registry::Master    │
+//!                                └──────────────────────────────┘
+//! ```
+//!
+//! # Rules
+//!
+//! - **H1** An acceptor never speaks first; a dialler writes its id byte and nothing else before the answer. Frames may stand
+//!   right behind an id byte.
+//! - **H2** A link that is up is given up for no other; an id with such a link is refused without a byte.
+//! - **H3** Messages from one service to another leave in the order in which they came: what was held for a name or a link
+//!   goes before what comes later, and a name is published only when everything held for it has moved on.
+//! - **H4** When a link is lost: first the deliveries that were decoded, then one failure for each call that it owed an
+//!   answer, then [`Event::Down`], then nothing of that connection.
+//! - **H5** A call whose frame was written in full has an unknown outcome; any other was certainly not executed.
+//! - **H6** Every accepted message is delivered, failed with a reason, unknown, queued or in flight ([`Account`]).
+//! - **H7** Peers never reach kinds SYSTEM, HARBOR and SOCKET; DEBUG is a policy ([`DebugPolicy`]).
+//! - **H8** Losing the master costs name changes, never traffic.
 #![forbid(unsafe_code)]
 
+mod account;
 mod action;
+mod backoff;
+mod control;
+mod desk;
+mod held;
+mod host;
+mod intake;
+mod line;
+mod link;
+mod names;
+mod pending;
+mod requests;
 mod settings;
+mod slot;
+mod waiters;
 
-pub use action::{Action, ConnId, DownReason, Event, Fault, Listener};
+pub use crate::wire::ConnId;
+pub use account::{Account, Failure, Intake};
+pub use action::{Action, DownReason, Event, Fault, Listener};
 pub use settings::{Bounds, DebugPolicy, Join, Settings};
 
 use crate::clock::Instant;
-use crate::message::{Envelope, HarborRequest};
+use crate::limits::{ADDRESS_BYTES_MAX, SLOTS, STRANGERS_MAX};
+use crate::message::{CallError, Envelope, HarborId, Kind};
+use crate::registry::{Master, Slave};
+use crate::wire::Outbox;
+use control::Control;
+use desk::{Desk, LinkChange, Role};
+use host::Host;
+use names::Nameless;
+use slot::{InUse, Slot};
 use std::collections::VecDeque;
 use std::io;
 
@@ -21,9 +70,24 @@ use std::io;
 /// [`poll_transmit`](Self::poll_transmit), and ask [`poll_timeout`](Self::poll_timeout) before waiting.
 pub struct Harbor {
     settings: Settings,
-    actions: VecDeque<Action>,
-    transmit: VecDeque<ConnId>,
-    conn_last: u64,
+    desk: Desk,
+    slots: Vec<Slot>,
+    /// Accepted connections without an id byte, and until when they may stay so; the oldest first.
+    strangers: VecDeque<(Instant, ConnId)>,
+    listening: Vec<Listener>,
+    nameless: Nameless,
+    control: Control,
+    host: Option<Host>,
+    /// Messages that never reached a slot: held for a name, or for services of this node.
+    own_account: Account,
+    phase: Phase,
+}
+
+/// Where the node is in its life.
+enum Phase {
+    Running,
+    Leaving { deadline: Instant },
+    Left,
 }
 
 impl Harbor {
@@ -32,83 +96,347 @@ impl Harbor {
     /// # Panics
     /// If it shall be a slave and its own id is 0.
     pub fn new(settings: Settings) -> Self {
-        assert!(settings.join.is_none() || !settings.own.is_single(), "a slave needs an id");
-        Self { settings, actions: VecDeque::new(), transmit: VecDeque::new(), conn_last: 0 }
+        let is_member = settings.join.is_some();
+        assert!(!is_member || !settings.own.is_single(), "a slave needs an id");
+        let slots = (0..SLOTS).map(|id| Slot::new(HarborId::new(id as u8), is_member)).collect();
+        let registry = settings.bounds.registry;
+        Self {
+            desk: Desk::new(&settings),
+            slots,
+            strangers: VecDeque::new(),
+            listening: Vec::new(),
+            nameless: Nameless::default(),
+            control: Control::new(Slave::new(settings.own, registry)),
+            host: settings.master.as_ref().map(|_| Host::new(Master::new(registry))),
+            own_account: Account::default(),
+            phase: Phase::Running,
+            settings,
+        }
     }
 
-    /// Opens the listeners; what follows comes from their results.
-    pub fn start(&mut self, _now: Instant) {
+    /// Opens the listeners; everything else follows from their results.
+    pub fn start(&mut self, now: Instant) {
+        self.desk.now = now;
+        // The master first, so that our own slave finds it.
         if let Some(address) = self.settings.master.clone() {
-            self.actions.push_back(Action::Listen { listener: Listener::Master, address });
+            self.desk.actions.push_back(Action::Listen { listener: Listener::Master, address });
         }
         if let Some(join) = &self.settings.join {
             let address = join.listen.clone();
-            self.actions.push_back(Action::Listen { listener: Listener::Links, address });
+            self.desk.actions.push_back(Action::Listen { listener: Listener::Links, address });
         }
     }
+
+    // Connections.
 
     /// The result of [`Action::Listen`]: the address as it turned out (`host:port`), or why not.
     pub fn handle_listening(
         &mut self,
-        _now: Instant,
+        now: Instant,
         listener: Listener,
         result: Result<String, io::ErrorKind>,
     ) {
-        if let Err(kind) = result {
-            self.actions.push_back(Action::Event(Event::ListenFailed(listener, kind)));
+        self.desk.now = now;
+        match result {
+            Ok(address) => {
+                self.listening.push(listener);
+                if listener == Listener::Links {
+                    self.join(address);
+                }
+            }
+            Err(kind) => self.desk.event(Event::ListenFailed(listener, kind)),
         }
+        self.settle();
+    }
+
+    /// The node listens for links: now it may say so to the master (`wire.md` 3.3).
+    fn join(&mut self, actual: String) {
+        let Some(join) = &self.settings.join else { return };
+        let address = join.advertise.clone().unwrap_or(actual);
+        if address.len() > ADDRESS_BYTES_MAX {
+            return self.desk.event(Event::ListenFailed(Listener::Links, io::ErrorKind::InvalidInput));
+        }
+        self.control.own_address = Some(address);
+        self.control.dial(&join.master, &mut self.desk);
     }
 
     /// A connection was accepted. It may be closed at once by an action.
-    pub fn handle_accepted(&mut self, _now: Instant, _listener: Listener) -> ConnId {
-        self.conn_last += 1;
-        ConnId(self.conn_last)
+    pub fn handle_accepted(&mut self, now: Instant, listener: Listener) -> ConnId {
+        self.desk.now = now;
+        let conn = match (listener, &mut self.host) {
+            (Listener::Master, Some(host)) => host.accept(&mut self.desk),
+            (Listener::Master, None) | (Listener::Links, _) => self.accept_stranger(),
+        };
+        self.settle();
+        conn
+    }
+
+    fn accept_stranger(&mut self) -> ConnId {
+        let conn = self.desk.open(Role::Stranger);
+        let is_member = self.settings.join.is_some() && !self.desk.leaving;
+        if self.strangers.len() >= STRANGERS_MAX || !is_member {
+            self.desk.close(conn);
+        } else {
+            let deadline = self.desk.now + self.desk.bounds.handshake_time_max;
+            self.strangers.push_back((deadline, conn));
+            self.desk.wake_at(deadline);
+        }
+        conn
     }
 
     /// A dialled connection is established.
-    pub fn handle_connected(&mut self, _now: Instant, _conn: ConnId) {}
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
+        self.desk.now = now;
+        match self.desk.role(conn) {
+            Some(Role::Link(peer)) => self.slots[peer.index()].connected(conn, &mut self.desk),
+            Some(Role::Control) => self.control.connected(conn, &mut self.desk),
+            Some(Role::Stranger | Role::Slave) | None => {}
+        }
+        self.settle();
+    }
 
     /// A dialled connection failed; it is forgotten.
-    pub fn handle_connect_failed(&mut self, _now: Instant, _conn: ConnId, _kind: io::ErrorKind) {}
+    pub fn handle_connect_failed(&mut self, now: Instant, conn: ConnId, kind: io::ErrorKind) {
+        self.desk.now = now;
+        match self.desk.forget(conn) {
+            Some(Role::Link(peer)) => self.slots[peer.index()].connect_failed(conn, kind, &mut self.desk),
+            Some(Role::Control) => {
+                self.control.connect_failed(self.settings.master_address(), kind, &mut self.desk);
+            }
+            Some(Role::Stranger | Role::Slave) | None => {}
+        }
+        self.settle();
+    }
 
     /// Bytes were read. Ignored for connections that the machine has closed.
-    pub fn handle_bytes(&mut self, _now: Instant, _conn: ConnId, _bytes: &[u8]) {}
+    pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        self.desk.now = now;
+        match self.desk.role(conn) {
+            Some(Role::Link(peer)) => self.slots[peer.index()].bytes(conn, bytes, &mut self.desk),
+            Some(Role::Stranger) => self.stranger_bytes(conn, bytes),
+            Some(Role::Control) => self.control.bytes(conn, bytes, &mut self.desk),
+            Some(Role::Slave) => {
+                if let Some(host) = &mut self.host {
+                    host.bytes(conn, bytes, &mut self.desk);
+                }
+            }
+            None => {}
+        }
+        self.settle();
+    }
+
+    /// The first byte of an accepted connection says who it is. Frames may stand right behind it.
+    fn stranger_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some((id, frames)) = bytes.split_first() else { return };
+        let peer = HarborId::new(*id);
+        self.strangers.retain(|(_, stranger)| *stranger != conn);
+        if peer.is_single() || peer == self.desk.own {
+            return self.desk.fault(conn, None, Fault::OwnId(peer));
+        }
+        let slot = &mut self.slots[peer.index()];
+        match slot.greeted(conn, &mut self.desk) {
+            Ok(()) => slot.bytes(conn, frames, &mut self.desk),
+            Err(InUse) => self.desk.fault(conn, None, Fault::IdInUse(peer)),
+        }
+    }
 
     /// The connection ended, in order or by an error; the socket is gone already.
-    pub fn handle_closed(&mut self, _now: Instant, _conn: ConnId) {}
+    pub fn handle_closed(&mut self, now: Instant, conn: ConnId) {
+        self.desk.now = now;
+        match self.desk.forget(conn) {
+            Some(Role::Link(peer)) => self.slots[peer.index()].closed(conn, &mut self.desk),
+            Some(Role::Stranger) => self.strangers.retain(|(_, stranger)| *stranger != conn),
+            Some(Role::Control) => self.control.closed(conn, &mut self.desk),
+            Some(Role::Slave) => {
+                if let Some(host) = &mut self.host {
+                    host.closed(conn, &mut self.desk);
+                }
+            }
+            None => {}
+        }
+        self.settle();
+    }
 
     /// Bytes of this connection's outbox were written.
-    pub fn handle_sent(&mut self, _now: Instant, _conn: ConnId) {}
+    pub fn handle_sent(&mut self, now: Instant, conn: ConnId) {
+        self.desk.now = now;
+        match self.desk.role(conn) {
+            Some(Role::Link(peer)) => self.slots[peer.index()].sent(&mut self.desk),
+            Some(Role::Control) if self.desk.leaving => self.control.leave(&mut self.desk),
+            Some(Role::Slave) => {
+                if let Some(host) = &mut self.host {
+                    host.sent(conn, &mut self.desk);
+                }
+            }
+            Some(Role::Control | Role::Stranger) | None => {}
+        }
+        self.settle();
+    }
 
-    /// A service of this node sends to a handle of another node.
-    pub fn handle_send(&mut self, _now: Instant, _envelope: Envelope) {}
+    /// The unsent bytes of a connection, if it is established and the machine has not closed it.
+    pub fn outbox(&mut self, conn: ConnId) -> Option<&mut Outbox> {
+        match self.desk.role(conn)? {
+            Role::Link(peer) => self.slots[peer.index()].outbox(conn),
+            Role::Control => self.control.outbox(),
+            Role::Slave => self.host.as_mut()?.outbox(conn),
+            Role::Stranger => None,
+        }
+    }
 
-    /// A service asks something.
-    pub fn handle_request(&mut self, _now: Instant, _request: HarborRequest) {}
+    // Messages.
 
-    /// A delivered message found no service: its sender is answered with ERROR, except to an ERROR.
-    pub fn handle_undeliverable(&mut self, _now: Instant, _envelope: Envelope) {}
+    /// A service of this node sends to a handle of another node. (To a handle of this node, it is delivered.)
+    pub fn handle_send(&mut self, now: Instant, envelope: Envelope) {
+        self.desk.now = now;
+        self.send(envelope);
+        self.settle();
+    }
+
+    /// A delivered message found no service: its sender is answered with ERROR, with the same session even if that
+    /// is 0, except to an ERROR (`wire.md` 4.5). The answer goes to the node of the message's source, whoever brought it.
+    pub fn handle_undeliverable(&mut self, now: Instant, envelope: Envelope) {
+        self.desk.now = now;
+        self.desk.intake.undeliverable += 1;
+        if envelope.kind != Kind::ERROR {
+            let (missing, sender) = (envelope.dest, envelope.source);
+            self.desk.reply(Envelope::error(missing, sender, envelope.session, CallError::NoService));
+        }
+        self.settle();
+    }
+
+    /// By handle: to its slot, or to a service of this node.
+    fn send(&mut self, envelope: Envelope) {
+        if !envelope.dest.is_remote(self.desk.own) {
+            self.own_account.accepted += 1;
+            self.own_account.delivered += 1;
+            return self.desk.deliver(envelope);
+        }
+        let slot = &mut self.slots[envelope.dest.harbor().index()];
+        let is_answer = matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR);
+        if self.desk.leaving && !is_answer {
+            slot.refuse(envelope, Failure::Shutdown, &mut self.desk);
+        } else {
+            slot.send(envelope, &mut self.desk);
+        }
+    }
+
+    // Time.
 
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Harmless when it has not.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing happens before.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.desk.now = now;
+        while let Some((deadline, conn)) = self.strangers.front().copied()
+            && deadline <= now
+        {
+            self.strangers.pop_front();
+            self.desk.fault(conn, None, Fault::HandshakeTimeout);
+        }
+        for slot in &mut self.slots {
+            slot.expire(&mut self.desk);
+        }
+        self.expire_nameless();
+        self.control.expire(self.settings.master_address(), &mut self.desk);
+        if let Some(host) = &mut self.host {
+            host.expire(&mut self.desk);
+        }
+        match self.phase {
+            Phase::Leaving { deadline } if deadline <= now => self.abandon(),
+            Phase::Leaving { .. } | Phase::Running | Phase::Left => {}
+        }
+        self.settle();
+        self.desk.set_alarm(self.deadline());
     }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing happens before. It may turn out to
+    /// be too early.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.desk.alarm()
+    }
+
+    /// When something is due, exactly.
+    fn deadline(&self) -> Option<Instant> {
+        let leave = match self.phase {
+            Phase::Leaving { deadline } => Some(deadline),
+            Phase::Running | Phase::Left => None,
+        };
+        let stranger = self.strangers.front().map(|(deadline, _)| *deadline);
+        let slots = self.slots.iter().filter_map(|slot| slot.deadline(&self.desk));
+        let host = self.host.as_ref().and_then(Host::deadline);
+        let rest = [leave, stranger, self.nameless.deadline(), self.control.deadline(), host];
+        slots.chain(rest.into_iter().flatten()).min()
+    }
+
+    // Outputs.
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.desk.actions.pop_front()
     }
 
-    /// The next connection whose outbox got bytes. A connection that is still writing need not be looked at.
+    /// The next connection whose outbox is no longer empty. It is not named again before it was empty once more: whoever
+    /// writes stays with it until then.
     pub fn poll_transmit(&mut self) -> Option<ConnId> {
-        self.transmit.pop_front()
+        self.desk.transmit.pop_front()
     }
 
-    /// Whether a [`HarborRequest::Leave`] is done: everything flushed (or given up) and closed.
+    /// Whether a [`HarborRequest::Leave`](crate::message::HarborRequest) is done: everything flushed (or given up) and closed.
     pub fn has_left(&self) -> bool {
-        false
+        matches!(self.phase, Phase::Left)
+    }
+
+    /// Lets the parts hear of each other until all is said. It ends: links change only by inputs, an ERROR is never
+    /// answered, and the registry's machines do not talk to themselves.
+    fn settle(&mut self) {
+        loop {
+            if let Some(change) = self.desk.link_changes.pop_front() {
+                match change {
+                    LinkChange::Up(id) => self.control.slave.handle_linked(self.desk.now, id),
+                    LinkChange::Down(id) => self.control.slave.handle_unlinked(self.desk.now, id),
+                }
+            } else if let Some(output) = self.control.slave.poll_output() {
+                self.obey(output);
+                if let Some(deadline) = self.control.slave.poll_timeout() {
+                    self.desk.wake_at(deadline);
+                }
+            } else if let Some(reply) = self.desk.replies.pop_front() {
+                self.send(reply);
+            } else if matches!(self.phase, Phase::Leaving { .. }) && self.desk.conns_len() == 0 {
+                self.left();
+            } else {
+                break;
+            }
+        }
+    }
+
+    // What it knows.
+
+    /// What became of the messages to this peer.
+    pub fn account(&self, peer: HarborId) -> Account {
+        self.slots[peer.index()].account()
+    }
+
+    /// What became of all messages of this node.
+    pub fn node_account(&self) -> Account {
+        let mut sum = self.own_account;
+        sum.queued += self.nameless.len() as u64;
+        for slot in &self.slots {
+            sum.add(&slot.account());
+        }
+        sum
+    }
+
+    /// What peers sent to this node.
+    pub fn intake(&self) -> Intake {
+        self.desk.intake
+    }
+
+    /// Calls to this peer that have no answer yet.
+    pub fn pending_calls(&self, peer: HarborId) -> usize {
+        self.desk.pending.len(peer)
+    }
+
+    /// Whether the connection is one that the machine has not closed.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.desk.role(conn).is_some()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::message::HarborId;
+use crate::registry;
 use std::time::Duration;
 
 /// Who the node is, which roles it plays and how much it may hold.
@@ -33,6 +34,11 @@ impl Settings {
     pub fn new(own: HarborId) -> Self {
         let bounds = Bounds::default();
         Self { own, join: None, master: None, debug: DebugPolicy::Ping, bounds, seed: 0 }
+    }
+
+    /// Where the master is dialled; empty if the node is no slave.
+    pub(super) fn master_address(&self) -> &str {
+        self.join.as_ref().map_or("", |join| &join.master)
     }
 }
 
@@ -68,8 +74,6 @@ pub struct Bounds {
     pub held_time_max: Duration,
     /// Messages held for one name that nobody has yet.
     pub name_held_messages_max: usize,
-    /// Names with held messages or waiters.
-    pub names_waited_max: usize,
     /// Calls to one peer that wait for their answers.
     pub pending_calls_max: usize,
     /// How long a call is remembered whose answer does not come.
@@ -80,14 +84,14 @@ pub struct Bounds {
     pub unsent_warn_bytes: usize,
     /// How long a handshake may take.
     pub handshake_time_max: Duration,
-    /// How long a joiner waits for announced links.
-    pub join_time_max: Duration,
     /// The first pause before a lost or refused connection is dialled again.
     pub redial_time_min: Duration,
     /// The longest such pause; each failure doubles it up to here.
     pub redial_time_max: Duration,
     /// How long a leaving node tries to flush.
     pub leave_time_max: Duration,
+    /// Names, waiters for names, and time for joining.
+    pub registry: registry::Bounds,
 }
 
 impl Default for Bounds {
@@ -97,16 +101,15 @@ impl Default for Bounds {
             held_bytes_max: limits::HELD_BYTES_MAX,
             held_time_max: limits::HELD_TIME_MAX,
             name_held_messages_max: limits::NAME_HELD_MESSAGES_MAX,
-            names_waited_max: limits::NAMES_WAITED_MAX,
             pending_calls_max: limits::PENDING_CALLS_MAX,
             call_time_max: limits::CALL_TIME_MAX,
             unsent_bytes_max: limits::UNSENT_BYTES_MAX,
             unsent_warn_bytes: limits::UNSENT_WARN_BYTES,
             handshake_time_max: limits::HANDSHAKE_TIME_MAX,
-            join_time_max: limits::JOIN_TIME_MAX,
             redial_time_min: limits::REDIAL_TIME_MIN,
             redial_time_max: limits::REDIAL_TIME_MAX,
             leave_time_max: limits::LEAVE_TIME_MAX,
+            registry: registry::Bounds::default(),
         }
     }
 }

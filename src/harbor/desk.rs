@@ -1,0 +1,187 @@
+//! What every part of the machine works with: the clock's reading, the bounds, the outputs, the tables that all share.
+
+use super::pending::Pending;
+use super::waiters::{Subject, Waiters};
+use super::{Action, Bounds, ConnId, DebugPolicy, Event, Fault, Intake, Settings, backoff::Jitter};
+use crate::clock::Instant;
+use crate::message::{CallError, Envelope, HarborAnswer, HarborId, Kind, Waiter};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a connection is for. Its owner keeps its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Accepted, its id byte has not come.
+    Stranger,
+    /// The link of this slot: dialled, in its handshake or up.
+    Link(HarborId),
+    /// Our control link to the master.
+    Control,
+    /// A control link of a slave to the master that we host.
+    Slave,
+}
+
+/// A link that came up or was lost.
+pub(super) enum LinkChange {
+    Up(HarborId),
+    Down(HarborId),
+}
+
+/// The shared part of the machine. Slots, names and registry get it with every call.
+pub(super) struct Desk {
+    pub(super) now: Instant,
+    pub(super) own: HarborId,
+    pub(super) bounds: Bounds,
+    pub(super) debug: DebugPolicy,
+    /// The node says farewell: nothing new begins.
+    pub(super) leaving: bool,
+    pub(super) jitter: Jitter,
+    pub(super) pending: Pending,
+    pub(super) waiters: Waiters,
+    pub(super) intake: Intake,
+    /// Messages that the machine itself sends to other nodes: refusals. Routed when the current input is handled.
+    pub(super) replies: VecDeque<Envelope>,
+    /// Links that came up or were lost, for the registry.
+    pub(super) link_changes: VecDeque<LinkChange>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) transmit: VecDeque<ConnId>,
+    conns: BTreeMap<ConnId, Role>,
+    conn_last: u64,
+    alarm: Option<Instant>,
+}
+
+impl Desk {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            now: Instant::default(),
+            own: settings.own,
+            bounds: settings.bounds.clone(),
+            debug: settings.debug,
+            leaving: false,
+            jitter: Jitter::new(settings.seed),
+            pending: Pending::new(),
+            waiters: Waiters::default(),
+            intake: Intake::default(),
+            replies: VecDeque::new(),
+            link_changes: VecDeque::new(),
+            actions: VecDeque::new(),
+            transmit: VecDeque::new(),
+            conns: BTreeMap::new(),
+            conn_last: 0,
+            alarm: None,
+        }
+    }
+
+    // Connections.
+
+    /// Gives a connection its number and its role.
+    pub(super) fn open(&mut self, role: Role) -> ConnId {
+        self.conn_last += 1;
+        let conn = ConnId::new(self.conn_last);
+        self.conns.insert(conn, role);
+        conn
+    }
+
+    /// Dials.
+    pub(super) fn dial(&mut self, role: Role, address: String) -> ConnId {
+        let conn = self.open(role);
+        self.actions.push_back(Action::Connect { conn, address });
+        conn
+    }
+
+    /// What the connection is for, if the machine has not closed it.
+    pub(super) fn role(&self, conn: ConnId) -> Option<Role> {
+        self.conns.get(&conn).copied()
+    }
+
+    pub(super) fn set_role(&mut self, conn: ConnId, role: Role) {
+        self.conns.insert(conn, role);
+    }
+
+    /// The connection is gone by itself.
+    pub(super) fn forget(&mut self, conn: ConnId) -> Option<Role> {
+        self.conns.remove(&conn)
+    }
+
+    /// Closes a connection.
+    pub(super) fn close(&mut self, conn: ConnId) {
+        if self.conns.remove(&conn).is_some() {
+            self.actions.push_back(Action::Close { conn });
+        }
+    }
+
+    /// Connections that are not closed.
+    pub(super) fn conns_len(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// An outbox that was empty has bytes.
+    pub(super) fn transmit(&mut self, conn: ConnId) {
+        self.transmit.push_back(conn);
+    }
+
+    // Time.
+
+    /// Something ends at `deadline`: [`alarm`](Self::alarm) is no later.
+    pub(super) fn wake_at(&mut self, deadline: Instant) {
+        self.alarm = Some(self.alarm.map_or(deadline, |alarm| alarm.min(deadline)));
+    }
+
+    /// When the machine must be called, at the latest. It may be called in vain.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        self.alarm
+    }
+
+    /// Sets the alarm anew, to exactly the next deadline.
+    pub(super) fn set_alarm(&mut self, alarm: Option<Instant>) {
+        self.alarm = alarm;
+    }
+
+    // Outputs.
+
+    pub(super) fn deliver(&mut self, envelope: Envelope) {
+        self.actions.push_back(Action::Deliver(envelope));
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.actions.push_back(Action::Event(event));
+    }
+
+    pub(super) fn answer(&mut self, waiter: Waiter, answer: HarborAnswer) {
+        self.actions.push_back(Action::Answer { waiter, answer });
+    }
+
+    /// Answers everybody who waits for this.
+    pub(super) fn answer_all(&mut self, subject: Subject, answer: &HarborAnswer) {
+        while let Some(waiter) = self.waiters.pop(subject) {
+            self.answer(waiter, answer.clone());
+        }
+    }
+
+    /// Closes a connection whose peer broke the protocol.
+    pub(super) fn fault(&mut self, conn: ConnId, peer: Option<HarborId>, fault: Fault) {
+        self.event(Event::PeerFault { conn, peer, fault });
+        self.close(conn);
+    }
+
+    /// Tells whoever waits for the answer to this message that there will be none.
+    pub(super) fn refuse(&mut self, envelope: &Envelope, reason: CallError) {
+        // The session of a trace belongs to the call behind it.
+        if envelope.kind != Kind::TRACE
+            && let Some(error) = envelope.refusal(reason)
+        {
+            self.reply(error);
+        }
+    }
+
+    /// Delivers a message of the machine here, or sends it to its node once the current input is handled.
+    pub(super) fn reply(&mut self, envelope: Envelope) {
+        if envelope.dest.is_none() {
+            return;
+        }
+        if envelope.dest.is_remote(self.own) {
+            self.replies.push_back(envelope);
+        } else {
+            self.deliver(envelope);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One connection that is up: frames out, frames in, and how far each got.
+
+use super::desk::Desk;
+use super::pending::Call;
+use super::{ConnId, Event};
+use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::message::{Body, Envelope, HarborId, Kind, SendError, SendReason};
+use crate::wire::{FrameDecoder, Outbox};
+use std::collections::VecDeque;
+
+/// A link that is up.
+pub(super) struct Link {
+    pub(super) conn: ConnId,
+    pub(super) decoder: FrameDecoder,
+    pub(super) outbox: Outbox,
+    /// Lengths of the frames that are not written in full, the oldest first.
+    unsent: VecDeque<u32>,
+    /// Where in the outbox the oldest of them ends.
+    unsent_end: u64,
+    /// Frames handed to the outbox; they are numbered from 1.
+    frames: u64,
+    /// The latest frame that an answer proved to have arrived, and with it all before.
+    confirmed: u64,
+    warn_bytes: usize,
+}
+
+impl Link {
+    /// A link on a connection whose handshake is done; `outbox` may still hold our id byte.
+    pub(super) fn new(conn: ConnId, outbox: Outbox, desk: &Desk) -> Self {
+        let decoder = FrameDecoder::new(desk.own);
+        let warn_bytes = desk.bounds.unsent_warn_bytes;
+        let unsent_end = outbox.pushed();
+        Self {
+            conn,
+            decoder,
+            outbox,
+            unsent: VecDeque::new(),
+            unsent_end,
+            frames: 0,
+            confirmed: 0,
+            warn_bytes,
+        }
+    }
+
+    /// Appends a frame to the outbox. A call is remembered until it is answered.
+    ///
+    /// # Errors
+    /// Gives the message back: too many unsent bytes or pending calls, or a message that no frame can carry.
+    pub(super) fn push(&mut self, envelope: Envelope, desk: &mut Desk) -> Result<(), SendError<Envelope>> {
+        let peer = envelope.dest.harbor();
+        let is_call = is_call(&envelope);
+        if self.outbox.len() >= unsent_max(&envelope, desk.bounds.unsent_bytes_max)
+            || (is_call && desk.pending.len(peer) >= desk.bounds.pending_calls_max)
+        {
+            return Err(SendError::new(SendReason::Full, envelope));
+        }
+        let (source, dest, session) = (envelope.source, envelope.dest, envelope.session);
+        let (was_empty, before) = (self.outbox.is_empty(), self.outbox.pushed());
+        self.outbox.push_frame(envelope)?;
+        let len = self.outbox.pushed() - before;
+        if self.unsent.is_empty() {
+            self.unsent_end = self.outbox.pushed();
+        }
+        self.unsent.push_back(len as u32);
+        self.frames += 1;
+        if is_call {
+            let expires = desk.now + desk.bounds.call_time_max;
+            desk.pending.insert(Call { key: (source, session), dest, frame: self.frames, expires });
+            desk.wake_at(expires);
+        }
+        if was_empty {
+            desk.transmit(self.conn);
+        }
+        self.warn(peer, desk);
+        Ok(())
+    }
+
+    fn warn(&mut self, peer: HarborId, desk: &mut Desk) {
+        let bytes = self.outbox.len();
+        if bytes >= self.warn_bytes {
+            desk.event(Event::Unsent { peer, bytes });
+            while self.warn_bytes <= bytes {
+                self.warn_bytes = self.warn_bytes.saturating_mul(2).max(1);
+            }
+        }
+    }
+
+    /// Bytes of the outbox were written: which frames are out.
+    pub(super) fn note_sent(&mut self, unsent_warn_bytes: usize) {
+        let sent = self.outbox.sent();
+        while !self.unsent.is_empty() && self.unsent_end <= sent {
+            self.unsent.pop_front();
+            self.unsent_end += self.unsent.front().copied().map_or(0, u64::from);
+        }
+        if self.outbox.is_empty() {
+            self.warn_bytes = unsent_warn_bytes;
+        }
+    }
+
+    /// An answer proved that this frame arrived. (An answer to a frame that is not out yet proves nothing.)
+    pub(super) fn confirm(&mut self, frame: u64) {
+        self.confirmed = self.confirmed.max(frame.min(self.written()));
+    }
+
+    /// Frames that an answer proved to have arrived.
+    pub(super) fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// Frames that are not written in full.
+    pub(super) fn unsent(&self) -> u64 {
+        self.unsent.len() as u64
+    }
+
+    /// Frames that are written in full.
+    pub(super) fn written(&self) -> u64 {
+        self.frames - self.unsent()
+    }
+
+    /// Frames that are written and not proved to have arrived.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.written() - self.confirmed
+    }
+}
+
+/// Whether somebody waits for the answer to this message.
+pub(super) fn is_call(envelope: &Envelope) -> bool {
+    let no_request = matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR | Kind::MULTICAST | Kind::TRACE);
+    envelope.session.wants_answer() && !no_request
+}
+
+/// Whether a frame can carry this message.
+///
+/// # Errors
+/// [`SendReason::TooLarge`] or [`SendReason::Denied`].
+pub(super) fn carriable(envelope: &Envelope) -> Result<(), SendReason> {
+    match &envelope.body {
+        _ if !envelope.kind.may_leave() => Err(SendReason::Denied),
+        Body::Typed(_) => Err(SendReason::Denied),
+        Body::Failure(_) if envelope.kind != Kind::ERROR => Err(SendReason::Denied),
+        Body::Bytes(payload) if payload.len() > PAYLOAD_BYTES_MAX => Err(SendReason::TooLarge),
+        Body::Bytes(_) | Body::Empty | Body::Failure(_) => Ok(()),
+    }
+}
+
+/// Errors have as much room again as everything else: a caller on the other side waits for them.
+fn unsent_max(envelope: &Envelope, bytes: usize) -> usize {
+    let is_error = envelope.kind == Kind::ERROR && matches!(envelope.body, Body::Empty | Body::Failure(_));
+    if is_error { bytes.saturating_mul(2) } else { bytes }
+}
