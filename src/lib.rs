@@ -10,6 +10,7 @@ pub mod queue;
 pub mod registry;
 pub mod runtime;
 pub mod seri;
+pub mod services;
 pub mod sync;
 pub mod wire;
 

@@ -129,6 +129,11 @@ pub const THREADS_MAX: u32 = 256;
 /// The longest local name, without its dot.
 pub const LOCAL_NAME_BYTES_MAX: usize = 255;
 
+/// Keys of the built-in key-value service.
+pub const KV_ENTRIES_MAX: usize = 1 << 20;
+/// Bytes of packed keys and values of the built-in key-value service.
+pub const KV_BYTES_MAX: usize = 256 << 20;
+
 /// The largest configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Services that a configuration starts.
@@ -140,6 +145,7 @@ pub const INCLUDE_DEPTH_MAX: usize = 16;
 /// The longest path of a local socket that every system takes (`sun_path` of Linux without its end).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
+const _: () = assert!(KV_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);

@@ -1,0 +1,17 @@
+//! Built-in services: ordinary services that any node can start, by code or by its configuration.
+//!
+//! They speak packed values, so that Lua services call them like their own kind. Nothing here opens a socket or starts
+//! a thread.
+//!
+//! | service | speaks |
+//! |---|---|
+//! | [`Echo`] | anything: the answer is what came |
+//! | [`Kv`] | `"get", key` and `"set", key, value` |
+
+#![forbid(unsafe_code)]
+
+mod echo;
+mod kv;
+
+pub use echo::Echo;
+pub use kv::Kv;
