@@ -61,7 +61,6 @@ pub const CONTROL_UNSENT_MAX: usize = 4 << 20;
 /// Accepted connections that have not said who they are.
 pub const STRANGERS_MAX: usize = 64;
 /// Services that wait for a link to come up or to be lost, or for the master to be lost.
-pub const LINK_WAITERS_MAX: usize = 65_536;
 pub const WAITERS_MAX: usize = 65_536;
 
 /// Connections to the master that have not introduced themselves.

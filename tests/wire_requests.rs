@@ -50,7 +50,8 @@ impl Handler<Divide> for Counter {
             return Reply::Fail(CallError::Failed(0));
         }
         let (answer, later) = ctx.defer();
-        ctx.after(millis(1), move |_, ctx| answer.reply(ctx, (divide.0 / divide.1, divide.0 % divide.1))).unwrap();
+        ctx.after(millis(1), move |_, ctx| answer.reply(ctx, (divide.0 / divide.1, divide.0 % divide.1)))
+            .unwrap();
         later
     }
 }
@@ -76,10 +77,16 @@ impl Service for Raw {
             }
             Kind::CLIENT => {
                 let later = ctx.defer_raw();
-                ctx.call_raw(self.backend, Kind::LUA, message.into_payload(), secs(5), move |_, ctx, result| match result {
-                    Ok(payload) => later.reply(ctx, payload),
-                    Err(reason) => later.fail(ctx, reason),
-                });
+                ctx.call_raw(
+                    self.backend,
+                    Kind::LUA,
+                    message.into_payload(),
+                    secs(5),
+                    move |_, ctx, result| match result {
+                        Ok(payload) => later.reply(ctx, payload),
+                        Err(reason) => later.fail(ctx, reason),
+                    },
+                );
                 Disposition::Handled
             }
             Kind::SNAX => Disposition::Handled,
@@ -123,8 +130,14 @@ fn bytes_reach_methods_by_their_name_and_nothing_else() {
     // In Lua: skynet.call(counter, "lua", "add", 5); the answer is one integer.
     let answer = call(counter.handle(), Kind::LUA, add.clone()).expect("it answers");
     assert_eq!(unpack(&answer), Ok(vec![Value::Int(5)]));
-    assert_eq!(call(raw.handle(), Kind::LUA, add.clone()).map(|answer| unpack(&answer)), Ok(Ok(vec![Value::Int(10)])));
-    assert_eq!(call(raw.handle(), Kind::CLIENT, add).map(|answer| unpack(&answer)), Ok(Ok(vec![Value::Int(15)])));
+    assert_eq!(
+        call(raw.handle(), Kind::LUA, add.clone()).map(|answer| unpack(&answer)),
+        Ok(Ok(vec![Value::Int(10)]))
+    );
+    assert_eq!(
+        call(raw.handle(), Kind::CLIENT, add).map(|answer| unpack(&answer)),
+        Ok(Ok(vec![Value::Int(15)]))
+    );
     assert_eq!(call(raw.handle(), Kind::TEXT, b"shout".to_vec()).as_deref(), Ok(&b"SHOUT"[..]));
     assert_eq!(call(raw.handle(), Kind::SNAX, Vec::new()), Err(CallError::Dropped));
     assert_eq!(call(raw.handle(), Kind::QUEUE, Vec::new()), Err(CallError::Unhandled));

@@ -46,6 +46,8 @@ enum Due {
 struct Pending {
     session: Session,
     due: Option<TimerKey>,
+    /// The harbor keeps something for it, which it should forget if the call ends here.
+    is_away: bool,
     continuation: Continuation,
 }
 
@@ -63,7 +65,7 @@ struct Armed {
 
 /// What [`Calls::pop_due`] found.
 pub(crate) enum Expired {
-    Call(Continuation),
+    Call { session: Session, is_away: bool, continuation: Continuation },
     Timer { id: TimerId, scheduled: Instant, fire: Fire, action: Parcel },
 }
 
@@ -115,9 +117,24 @@ impl Calls {
         }
         self.last = session;
         let due = deadline.map(|deadline| self.wheel.insert(deadline, Due::Call(session)));
-        self.table[session.bits() as usize & mask] = Some(Pending { session, due, continuation });
+        self.table[session.bits() as usize & mask] =
+            Some(Pending { session, due, is_away: false, continuation });
         self.live += 1;
         Ok(session)
+    }
+
+    /// The call `session` is the harbor's business too.
+    pub(crate) fn mark_away(&mut self, session: Session) {
+        let mask = self.table.len() - 1;
+        let place = self.table[session.bits() as usize & mask].as_mut();
+        if let Some(pending) = place.filter(|pending| pending.session == session) {
+            pending.is_away = true;
+        }
+    }
+
+    /// The calls that are the harbor's business too.
+    pub(crate) fn away(&self) -> impl Iterator<Item = Session> {
+        self.table.iter().flatten().filter(|pending| pending.is_away).map(|pending| pending.session)
     }
 
     fn grow(&mut self) {
@@ -216,7 +233,8 @@ impl Calls {
                     let place = &mut self.table[session.bits() as usize & mask];
                     if let Some(pending) = place.take_if(|pending| pending.session == session) {
                         self.live -= 1;
-                        return Some(Expired::Call(pending.continuation));
+                        let Pending { is_away, continuation, .. } = pending;
+                        return Some(Expired::Call { session, is_away, continuation });
                     }
                 }
                 Due::Timer(id) => {
@@ -277,7 +295,7 @@ mod tests {
         let answered = calls.open(Some(at), continuation(1)).unwrap_or_else(|_| panic!());
         let expired = calls.open(Some(at), continuation(2)).unwrap_or_else(|_| panic!());
         assert!(calls.close(answered).is_some());
-        let Some(Expired::Call(continuation)) = calls.pop_due(late) else {
+        let Some(Expired::Call { continuation, .. }) = calls.pop_due(late) else {
             panic!("the second call expires")
         };
         assert_eq!(number(continuation), 2);

@@ -148,6 +148,8 @@ impl<'a, S: Service> Context<'a, S> {
                 (reason, _) => reason.into(),
             };
             self.refuse_call(session, reason);
+        } else if self.worker.shared.is_away(to) {
+            self.calls().mark_away(session);
         }
     }
 
@@ -392,8 +394,9 @@ impl<'a, S: Service> Context<'a, S> {
         let continuation = continuation(resume_answer::<S, F>, then);
         let Some(session) = self.open_call(timeout, continuation) else { return };
         let request = request(Waiter { source: self.core.handle, session });
-        if let Err(reason) = self.worker.ask(request) {
-            self.refuse_call(session, reason);
+        match self.worker.ask(request) {
+            Ok(()) => self.calls().mark_away(session),
+            Err(reason) => self.refuse_call(session, reason),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::address::Destination;
 use super::cell::{Cell, Control, Letter, Turn};
+use super::route::{answer_envelope, post_here};
 use super::shared::{Outgoing, Shared};
-use super::worker::{answer_envelope, post_here};
 use crate::message::{CallError, Envelope, HarborAnswer, Name, SendError, SendReason, Waiter};
 use crate::queue::{Participant, Pool};
 use crate::sync::Mutex;

@@ -22,6 +22,8 @@
 //! | `calls` | sessions, deadlines and timers of one service |
 //! | `respond` | the duty to answer |
 //! | `worker` | the run loop: flow 1 of `docs/ARCHITECTURE.md` |
+//! | `route` | where a message goes |
+//! | `life` | spawn and end |
 //! | `door` | ways in for threads that are no workers |
 //!
 //! The runtime knows no socket, peer or registry: what leaves the node goes into [`Outgoing`] lanes, what comes in comes
@@ -38,9 +40,11 @@ mod calls;
 mod cell;
 mod context;
 mod door;
+mod life;
 mod methods;
 mod names;
 mod respond;
+mod route;
 mod service;
 mod shared;
 mod spawn;

@@ -9,21 +9,15 @@
 //! A worker touches a service only through its token ([`Turn`]); the LIFO slot and the wheel are its own; ring, global queue
 //! and sleepers are shared through their types. Between turns it passes a quiescent point.
 
-use super::address::Destination;
-use super::cell::{Cell, Control, Core, Ending, Letter, Running, Turn};
+use super::calls::Expired;
+use super::cell::{Cell, Control, Core, Ending, Letter, Turn};
 use super::respond::Origin;
-use super::service::{Service, SpawnError};
-use super::shared::{Outgoing, Phase, Shared};
-use super::spawn::Spawn;
+use super::shared::{Phase, Shared};
 use crate::clock::Instant;
 use crate::limits;
-use crate::message::{Body, NameEntry};
-use crate::message::{
-    CallError, Envelope, Handle, HarborAnswer, HarborRequest, Kind, SendError, SendReason, Status, Waiter,
-};
+use crate::message::{Body, CallError, Envelope, Handle, Kind};
 use crate::metrics::{Count, Counters};
-use crate::queue::{Parcel, Participant, Pool, Pop, RunQueue, Wheel};
-use std::marker::PhantomData;
+use crate::queue::{Participant, Pool, Pop, RunQueue, Wheel};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -39,9 +33,9 @@ struct Alarm {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) origin: Origin,
-    counters: Arc<Counters>,
-    participant: Participant<Cell, Letter>,
-    pool: Pool<Letter>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) participant: Participant<Cell, Letter>,
+    pub(super) pool: Pool<Letter>,
     index: usize,
     lifo: Option<Turn>,
     lifo_turns: u32,
@@ -53,7 +47,7 @@ pub(crate) struct Worker {
     turns: u32,
     pace: Pace,
     victim: usize,
-    spawning: u32,
+    pub(super) spawning: u32,
 }
 
 /// Decides after how many turns the clock is read again: often while turns are long.
@@ -381,12 +375,15 @@ impl Worker {
             self.origin = Origin::default();
             match expired {
                 None => break,
-                Some(super::calls::Expired::Call(continuation)) => {
+                Some(Expired::Call { session, is_away, continuation }) => {
                     self.counters.add(Count::Timeouts, 1);
+                    if is_away {
+                        self.shared.forget(core.handle, session);
+                    }
                     let timeout = Err(CallError::Timeout);
                     (continuation.resume)(&mut **service, core, self, continuation.closure, timeout);
                 }
-                Some(super::calls::Expired::Timer { id, scheduled, fire, action }) => {
+                Some(Expired::Timer { id, scheduled, fire, action }) => {
                     let again = fire(&mut **service, core, self, action, scheduled);
                     if let Some(calls) = core.calls.as_mut() {
                         match again {
@@ -426,68 +423,15 @@ impl Worker {
     }
 
     /// Puts a service that has work at the end of the ring.
-    fn push(&mut self, token: Turn) {
+    pub(super) fn push(&mut self, token: Turn) {
         self.ring.push(token, &self.shared.global);
         self.pushed = true;
     }
 
     /// Puts a service that just got its first message in front.
-    fn ready(&mut self, token: Turn) {
+    pub(super) fn ready(&mut self, token: Turn) {
         if let Some(before) = self.lifo.replace(token) {
             self.push(before);
-        }
-    }
-
-    /// Sends a message from here.
-    ///
-    /// # Errors
-    /// Gives it back with the reason.
-    pub(crate) fn post(&mut self, to: Destination, mut letter: Letter) -> Result<(), SendError<Letter>> {
-        let (handle, generation) = match to {
-            Destination::Exact { handle, generation, node } if node == self.shared.instance => {
-                (handle, Some(generation))
-            }
-            Destination::Exact { .. } => return Err(SendError::new(SendReason::Unknown, letter)),
-            Destination::Handle(handle) => (handle, None),
-            Destination::Global(name) => match self.shared.names.global(name) {
-                Some(handle) => (handle, None),
-                None => return self.shared.post_to_name(name, letter),
-            },
-        };
-        if let Some(envelope) = letter.envelope_mut() {
-            envelope.dest = handle;
-        }
-        if handle.is_remote(self.shared.harbor) {
-            return self.shared.post_away(handle, letter);
-        }
-        self.counters.add(Count::Sent, 1);
-        match self.post_here(handle, generation, letter) {
-            Ok(Some(token)) => {
-                self.ready(token);
-                Ok(())
-            }
-            Ok(None) => Ok(()),
-            Err(refused) => {
-                self.counters.add(Count::Refused, 1);
-                Err(refused)
-            }
-        }
-    }
-
-    fn post_here(
-        &mut self,
-        handle: Handle,
-        generation: Option<u32>,
-        letter: Letter,
-    ) -> Result<Option<Turn>, SendError<Letter>> {
-        post_here(&self.participant, &mut self.pool, handle, generation, letter)
-    }
-
-    /// Sends an answer; one that nobody can take is counted.
-    pub(crate) fn deliver(&mut self, answer: Envelope) {
-        let to = Destination::Handle(answer.dest);
-        if self.post(to, Letter::Envelope(answer)).is_err() {
-            self.counters.add(Count::Unanswered, 1);
         }
     }
 
@@ -498,295 +442,10 @@ impl Worker {
         }
     }
 
-    fn refuse(&mut self, letter: Letter, reason: CallError) {
+    pub(super) fn refuse(&mut self, letter: Letter, reason: CallError) {
         let refusal = letter.into_envelope().and_then(|envelope| envelope.refusal(reason));
         if let Some(refusal) = refusal {
             self.deliver(refusal);
         }
-    }
-
-    pub(crate) fn kill(&mut self, to: Destination) -> Result<(), SendError<()>> {
-        let unknown = SendError::new(SendReason::Unknown, ());
-        let (handle, generation) = match to {
-            Destination::Exact { handle, generation, node } if node == self.shared.instance => {
-                (handle, Some(generation))
-            }
-            Destination::Handle(handle) if !handle.is_remote(self.shared.harbor) => (handle, None),
-            Destination::Handle(_) | Destination::Global(_) | Destination::Exact { .. } => {
-                return Err(unknown);
-            }
-        };
-        let mailbox = self.participant.find(handle.local());
-        let mailbox =
-            mailbox.filter(|mailbox| generation.is_none_or(|generation| mailbox.generation() == generation));
-        let token =
-            mailbox.ok_or(unknown)?.push_control(Letter::Control(Control::Kill(CallError::NoService)));
-        if let Some(token) = token {
-            self.push(token);
-        }
-        Ok(())
-    }
-
-    /// Hands a request to the harbor; a node that is alone answers by itself.
-    pub(crate) fn ask(&mut self, request: HarborRequest) -> Result<(), CallError> {
-        if self.shared.is_linked() {
-            return self.shared.send_up(0, Outgoing::Ask(request)).map_err(|_| CallError::Full);
-        }
-        match self.shared.answer_alone(request) {
-            Ok((waiter, answer)) => {
-                self.deliver(answer_envelope(waiter, answer));
-                Ok(())
-            }
-            Err(reason) => Err(reason),
-        }
-    }
-
-    /// Spawns a service and runs its `start`.
-    pub(crate) fn spawn<S: Service>(
-        &mut self,
-        label: &str,
-        options: &Spawn,
-        factory: impl FnOnce() -> S,
-    ) -> Result<super::address::Addr<S>, SpawnError> {
-        if self.shared.phase() != Phase::Running {
-            return Err(SpawnError::Shutdown);
-        }
-        if self.spawning >= limits::SPAWN_DEPTH_MAX {
-            return Err(SpawnError::Exhausted);
-        }
-        let methods = self.shared.methods::<S>();
-        let harbor = self.shared.harbor;
-        let bounds = options.bounds.map(super::spawn::Bounded::bounds);
-        let mut token = self
-            .shared
-            .directory
-            .insert(bounds, |local, generation| Cell {
-                core: Core {
-                    handle: Handle::new(harbor, local),
-                    generation,
-                    ending: None,
-                    calls: None,
-                    armed: Instant::FAR,
-                    label: label.into(),
-                },
-                service: None,
-            })
-            .map_err(|_| SpawnError::Exhausted)?;
-        let cell = token.state();
-        let (handle, generation) = (cell.core.handle, cell.core.generation);
-        let outer = std::mem::take(&mut self.origin);
-        self.spawning += 1;
-        let started = catch_unwind(AssertUnwindSafe(|| {
-            let cell = token.state();
-            let service = cell.service.insert(Box::new(Running { service: factory(), methods }));
-            service.start(&mut cell.core, self)
-        }));
-        self.spawning -= 1;
-        self.origin = outer;
-        let failure = match started {
-            Ok(Ok(())) => match &options.local_name {
-                Some(name) if !self.shared.names.register_local(name, handle) => Some(SpawnError::Name),
-                Some(_) | None => None,
-            },
-            Ok(Err(refused)) => Some(SpawnError::Start(refused)),
-            Err(_panic) => Some(SpawnError::Panicked),
-        };
-        if let Some(failure) = failure {
-            self.end(token, Ending { reason: CallError::NoService, stop: false });
-            return Err(failure);
-        }
-        self.counters.add(Count::Spawned, 1);
-        self.launch(token);
-        Ok(super::address::Addr { handle, generation, node: self.shared.instance, _service: PhantomData })
-    }
-
-    /// The first end of a turn: the service idles, or runs if it has something to do already.
-    fn launch(&mut self, mut token: Turn) {
-        let cell = token.state();
-        let failed = cell.core.calls.as_ref().is_some_and(|calls| calls.has_failed());
-        if let Some(ending) = cell.core.ending {
-            return self.end(token, ending);
-        }
-        if failed {
-            return self.push(token);
-        }
-        if let Err(token) = token.idle() {
-            self.ready(token);
-        }
-    }
-
-    /// Ends a service: nothing of it runs after this, and everyone who waits for it is told.
-    fn end(&mut self, mut token: Turn, ending: Ending) {
-        let Cell { core, service } = token.state();
-        let handle = core.handle;
-        self.origin = Origin::default();
-        // 1. Its own last word.
-        if let Some(service) = service.as_mut().filter(|_| ending.stop) {
-            let stopped = catch_unwind(AssertUnwindSafe(|| service.stop(core, self)));
-            self.counters.add(Count::Panics, u64::from(stopped.is_err()));
-        }
-        // 2. Its state and continuations; responders in them answer their callers.
-        let remains = (service.take(), core.calls.take());
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(remains)));
-        self.counters.add(Count::Panics, u64::from(dropped.is_err()));
-        self.shared.names.forget(handle);
-        // 3. What lies in its mailbox.
-        while let Pop::Message(letter) = token.pop(&mut self.pool) {
-            self.discard(letter, ending.reason);
-        }
-        drop(token.take_control());
-        // 4. The rest when no thread can send to it any more.
-        self.shared.directory.retire(token);
-        self.counters.add(Count::Ended, 1);
-        self.shared.service_ended();
-    }
-
-    fn discard(&mut self, letter: Letter, reason: CallError) {
-        let heap = letter.heap_len();
-        if heap > 0 {
-            self.pool.release_bytes(heap);
-        }
-        self.counters.add(Count::Discarded, 1);
-        self.refuse(letter, reason);
-    }
-
-    /// Frees ended services that no thread can see any more, and answers what reached them late.
-    fn reclaim(&mut self) {
-        while let Some(retired) = self.shared.directory.reclaim() {
-            let mut late = Vec::new();
-            drop(retired.finish(&mut self.pool, |letter| late.push(letter)));
-            for letter in late {
-                self.discard(letter, CallError::NoService);
-            }
-        }
-    }
-}
-
-/// The answer of the harbor as a message.
-pub(crate) fn answer_envelope(waiter: Waiter, answer: HarborAnswer) -> Envelope {
-    Envelope {
-        source: Handle::NONE,
-        dest: waiter.source,
-        session: waiter.session,
-        kind: Kind::RESPONSE,
-        body: Body::Typed(Parcel::new(answer)),
-    }
-}
-
-/// Puts a message into the mailbox of a service of this node; a token comes back if the caller must schedule it.
-pub(crate) fn post_here(
-    participant: &Participant<Cell, Letter>,
-    pool: &mut Pool<Letter>,
-    handle: Handle,
-    generation: Option<u32>,
-    letter: Letter,
-) -> Result<Option<Turn>, SendError<Letter>> {
-    let found = participant.find(handle.local());
-    let found =
-        found.filter(|mailbox| generation.is_none_or(|generation| mailbox.generation() == generation));
-    let Some(mailbox) = found else { return Err(SendError::new(SendReason::Unknown, letter)) };
-    let heap = letter.heap_len();
-    if heap > 0 && !pool.reserve_bytes(heap) {
-        return Err(SendError::new(SendReason::Full, letter));
-    }
-    mailbox.push(pool, letter, heap).map_err(|refused| {
-        let letter = refused.into_message();
-        if heap > 0 {
-            pool.release_bytes(heap);
-        }
-        SendError::new(SendReason::Full, letter)
-    })
-}
-
-impl Shared {
-    /// Whether any queue that a sleeping worker must not miss has something.
-    fn has_work(&self) -> bool {
-        !self.global.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
-    }
-
-    pub(crate) fn post_away(&self, handle: Handle, letter: Letter) -> Result<(), SendError<Letter>> {
-        if !self.is_linked() {
-            return Err(SendError::new(SendReason::Unknown, letter));
-        }
-        let refusal = match &letter {
-            Letter::Envelope(envelope) => refusal_to_leave(envelope),
-            Letter::Request(..) | Letter::Control(_) => Some(SendReason::Denied),
-        };
-        let Letter::Envelope(envelope) = letter else {
-            return Err(SendError::new(SendReason::Denied, letter));
-        };
-        if let Some(reason) = refusal {
-            return Err(SendError::new(reason, Letter::Envelope(envelope)));
-        }
-        self.send_up(handle.harbor().index(), Outgoing::Send(envelope)).map_err(full)
-    }
-
-    pub(crate) fn post_to_name(
-        &self,
-        name: crate::message::Name,
-        letter: Letter,
-    ) -> Result<(), SendError<Letter>> {
-        if !self.is_linked() {
-            return Err(SendError::new(SendReason::Unknown, letter));
-        }
-        let Letter::Envelope(envelope) = letter else {
-            return Err(SendError::new(SendReason::Denied, letter));
-        };
-        if let Some(reason) = refusal_to_leave(&envelope) {
-            return Err(SendError::new(reason, Letter::Envelope(envelope)));
-        }
-        self.send_up(0, Outgoing::Ask(HarborRequest::Send { name, envelope })).map_err(full)
-    }
-
-    /// What a harbor would answer, on a node that has none.
-    pub(crate) fn answer_alone(&self, request: HarborRequest) -> Result<(Waiter, HarborAnswer), CallError> {
-        match request {
-            HarborRequest::Register { name, handle, waiter } => Ok((
-                waiter,
-                match self.names.claim(name, handle) {
-                    Ok(()) => HarborAnswer::Registered,
-                    Err(owner) => HarborAnswer::NameTaken(owner),
-                },
-            )),
-            HarborRequest::Query { name, waiter, .. } => {
-                let answer = self.names.global(name).map_or(HarborAnswer::NotFound, HarborAnswer::Found);
-                Ok((waiter, answer))
-            }
-            HarborRequest::Link { waiter, .. }
-            | HarborRequest::Connect { waiter, .. }
-            | HarborRequest::LinkMaster { waiter } => Ok((waiter, HarborAnswer::Down)),
-            HarborRequest::Status { waiter } => {
-                let names = self
-                    .names
-                    .globals()
-                    .into_iter()
-                    .map(|(name, handle)| NameEntry { name, handle })
-                    .collect();
-                let status = Status { names, names_complete: true, ..Status::default() };
-                Ok((waiter, HarborAnswer::Status(Box::new(status))))
-            }
-            HarborRequest::Send { .. } | HarborRequest::Forget { .. } | HarborRequest::Leave => {
-                Err(CallError::Denied)
-            }
-        }
-    }
-}
-
-fn full(outgoing: Outgoing) -> SendError<Letter> {
-    match outgoing {
-        Outgoing::Send(envelope) | Outgoing::Ask(HarborRequest::Send { envelope, .. }) => {
-            SendError::new(SendReason::Full, Letter::Envelope(envelope))
-        }
-        Outgoing::Ask(_) => unreachable!("only messages are posted"),
-    }
-}
-
-/// Why a message may not leave the node.
-fn refusal_to_leave(envelope: &Envelope) -> Option<SendReason> {
-    match &envelope.body {
-        _ if !envelope.kind.may_leave() => Some(SendReason::Denied),
-        Body::Typed(_) => Some(SendReason::Denied),
-        Body::Bytes(payload) if payload.len() > limits::PAYLOAD_BYTES_MAX => Some(SendReason::TooLarge),
-        Body::Bytes(_) | Body::Empty | Body::Failure(_) => None,
     }
 }

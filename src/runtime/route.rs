@@ -1,0 +1,223 @@
+//! Where a message goes: to a mailbox of this node, into the lane of another, or to the harbor by name.
+
+use super::address::Destination;
+use super::cell::{Cell, Letter, Turn};
+use super::shared::{Outgoing, Shared};
+use super::worker::Worker;
+use crate::limits;
+use crate::message::{
+    Body, CallError, Envelope, Handle, HarborAnswer, HarborRequest, Kind, Name, NameEntry, SendError,
+    SendReason, Session, Status, Waiter,
+};
+use crate::metrics::Count;
+use crate::queue::{Parcel, Participant, Pool};
+
+impl Worker {
+    /// Sends a message from here.
+    ///
+    /// # Errors
+    /// Gives it back with the reason.
+    pub(crate) fn post(&mut self, to: Destination, mut letter: Letter) -> Result<(), SendError<Letter>> {
+        let (handle, generation) = match to {
+            Destination::Exact { handle, generation, node } if node == self.shared.instance => {
+                (handle, Some(generation))
+            }
+            Destination::Exact { .. } => return Err(SendError::new(SendReason::Unknown, letter)),
+            Destination::Handle(handle) => (handle, None),
+            Destination::Global(name) => match self.shared.names.global(name) {
+                Some(handle) => (handle, None),
+                None => return self.shared.post_to_name(name, letter),
+            },
+        };
+        if let Some(envelope) = letter.envelope_mut() {
+            envelope.dest = handle;
+        }
+        if handle.is_remote(self.shared.harbor) {
+            return self.shared.post_away(handle, letter);
+        }
+        self.counters.add(Count::Sent, 1);
+        match self.post_here(handle, generation, letter) {
+            Ok(Some(token)) => {
+                self.ready(token);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(refused) => {
+                self.counters.add(Count::Refused, 1);
+                Err(refused)
+            }
+        }
+    }
+
+    fn post_here(
+        &mut self,
+        handle: Handle,
+        generation: Option<u32>,
+        letter: Letter,
+    ) -> Result<Option<Turn>, SendError<Letter>> {
+        post_here(&self.participant, &mut self.pool, handle, generation, letter)
+    }
+
+    /// Sends an answer; one that nobody can take is counted.
+    pub(crate) fn deliver(&mut self, answer: Envelope) {
+        let to = Destination::Handle(answer.dest);
+        if self.post(to, Letter::Envelope(answer)).is_err() {
+            self.counters.add(Count::Unanswered, 1);
+        }
+    }
+
+    /// Hands a request to the harbor; a node that is alone answers by itself.
+    pub(crate) fn ask(&mut self, request: HarborRequest) -> Result<(), CallError> {
+        if self.shared.is_linked() {
+            return self.shared.send_up(0, Outgoing::Ask(request)).map_err(|_| CallError::Full);
+        }
+        match self.shared.answer_alone(request) {
+            Ok((waiter, answer)) => {
+                self.deliver(answer_envelope(waiter, answer));
+                Ok(())
+            }
+            Err(reason) => Err(reason),
+        }
+    }
+}
+
+/// The answer of the harbor as a message.
+pub(crate) fn answer_envelope(waiter: Waiter, answer: HarborAnswer) -> Envelope {
+    Envelope {
+        source: Handle::NONE,
+        dest: waiter.source,
+        session: waiter.session,
+        kind: Kind::RESPONSE,
+        body: Body::Typed(Parcel::new(answer)),
+    }
+}
+
+/// Puts a message into the mailbox of a service of this node; a token comes back if the caller must schedule it.
+pub(crate) fn post_here(
+    participant: &Participant<Cell, Letter>,
+    pool: &mut Pool<Letter>,
+    handle: Handle,
+    generation: Option<u32>,
+    letter: Letter,
+) -> Result<Option<Turn>, SendError<Letter>> {
+    let found = participant.find(handle.local());
+    let found =
+        found.filter(|mailbox| generation.is_none_or(|generation| mailbox.generation() == generation));
+    let Some(mailbox) = found else { return Err(SendError::new(SendReason::Unknown, letter)) };
+    let heap = letter.heap_len();
+    if heap > 0 && !pool.reserve_bytes(heap) {
+        return Err(SendError::new(SendReason::Full, letter));
+    }
+    mailbox.push(pool, letter, heap).map_err(|refused| {
+        let letter = refused.into_message();
+        if heap > 0 {
+            pool.release_bytes(heap);
+        }
+        SendError::new(SendReason::Full, letter)
+    })
+}
+
+impl Shared {
+    /// Whether any queue that a sleeping worker must not miss has something.
+    pub(super) fn has_work(&self) -> bool {
+        !self.global.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+    }
+
+    /// Tells the harbor that nobody waits for the answer to this call any more. If its lane is full the harbor finds out
+    /// by a deadline of its own.
+    pub(super) fn forget(&self, source: Handle, session: Session) {
+        let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Forget { waiter: Waiter { source, session } }));
+    }
+
+    /// Whether a message to this destination is the harbor's business.
+    pub(crate) fn is_away(&self, to: Destination) -> bool {
+        let handle = match to {
+            Destination::Exact { .. } => return false,
+            Destination::Handle(handle) => Some(handle),
+            Destination::Global(name) => self.names.global(name),
+        };
+        handle.is_none_or(|handle| handle.is_remote(self.harbor))
+    }
+
+    pub(crate) fn post_away(&self, handle: Handle, letter: Letter) -> Result<(), SendError<Letter>> {
+        if !self.is_linked() {
+            return Err(SendError::new(SendReason::Unknown, letter));
+        }
+        let refusal = match &letter {
+            Letter::Envelope(envelope) => refusal_to_leave(envelope),
+            Letter::Request(..) | Letter::Control(_) => Some(SendReason::Denied),
+        };
+        let Letter::Envelope(envelope) = letter else {
+            return Err(SendError::new(SendReason::Denied, letter));
+        };
+        if let Some(reason) = refusal {
+            return Err(SendError::new(reason, Letter::Envelope(envelope)));
+        }
+        self.send_up(handle.harbor().index(), Outgoing::Send(envelope)).map_err(full)
+    }
+
+    pub(crate) fn post_to_name(&self, name: Name, letter: Letter) -> Result<(), SendError<Letter>> {
+        if !self.is_linked() {
+            return Err(SendError::new(SendReason::Unknown, letter));
+        }
+        let Letter::Envelope(envelope) = letter else {
+            return Err(SendError::new(SendReason::Denied, letter));
+        };
+        if let Some(reason) = refusal_to_leave(&envelope) {
+            return Err(SendError::new(reason, Letter::Envelope(envelope)));
+        }
+        self.send_up(0, Outgoing::Ask(HarborRequest::Send { name, envelope })).map_err(full)
+    }
+
+    /// What a harbor would answer, on a node that has none.
+    pub(crate) fn answer_alone(&self, request: HarborRequest) -> Result<(Waiter, HarborAnswer), CallError> {
+        match request {
+            HarborRequest::Register { name, handle, waiter } => Ok((
+                waiter,
+                match self.names.claim(name, handle) {
+                    Ok(()) => HarborAnswer::Registered,
+                    Err(owner) => HarborAnswer::NameTaken(owner),
+                },
+            )),
+            HarborRequest::Query { name, waiter, .. } => {
+                let answer = self.names.global(name).map_or(HarborAnswer::NotFound, HarborAnswer::Found);
+                Ok((waiter, answer))
+            }
+            HarborRequest::Link { waiter, .. }
+            | HarborRequest::Connect { waiter, .. }
+            | HarborRequest::LinkMaster { waiter } => Ok((waiter, HarborAnswer::Down)),
+            HarborRequest::Status { waiter } => {
+                let names = self
+                    .names
+                    .globals()
+                    .into_iter()
+                    .map(|(name, handle)| NameEntry { name, handle })
+                    .collect();
+                let status = Status { names, names_complete: true, ..Status::default() };
+                Ok((waiter, HarborAnswer::Status(Box::new(status))))
+            }
+            HarborRequest::Send { .. } | HarborRequest::Forget { .. } | HarborRequest::Leave => {
+                Err(CallError::Denied)
+            }
+        }
+    }
+}
+
+fn full(outgoing: Outgoing) -> SendError<Letter> {
+    match outgoing {
+        Outgoing::Send(envelope) | Outgoing::Ask(HarborRequest::Send { envelope, .. }) => {
+            SendError::new(SendReason::Full, Letter::Envelope(envelope))
+        }
+        Outgoing::Ask(_) => unreachable!("only messages are posted"),
+    }
+}
+
+/// Why a message may not leave the node.
+fn refusal_to_leave(envelope: &Envelope) -> Option<SendReason> {
+    match &envelope.body {
+        _ if !envelope.kind.may_leave() => Some(SendReason::Denied),
+        Body::Typed(_) => Some(SendReason::Denied),
+        Body::Bytes(payload) if payload.len() > limits::PAYLOAD_BYTES_MAX => Some(SendReason::TooLarge),
+        Body::Bytes(_) | Body::Empty | Body::Failure(_) => None,
+    }
+}
