@@ -5,6 +5,7 @@ pub mod harbor;
 pub mod limits;
 pub mod message;
 pub mod metrics;
+pub mod net;
 pub mod node;
 pub mod queue;
 pub mod registry;

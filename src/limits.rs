@@ -1,5 +1,6 @@
 //! Every bound with its unit, and the relations between them.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// The longest payload of a harbor frame, in bytes: the length field counts the 12-byte trailer and its first byte must be 0.
@@ -80,6 +81,34 @@ pub const FRAME_STEP_BYTES: usize = 64 << 10;
 pub const READ_BYTES: usize = 256 << 10;
 /// Slices of one `writev`.
 pub const IOVEC_MAX: usize = 64;
+/// Writes to one connection in one turn of the I/O thread.
+pub const WRITES_MAX: usize = 8;
+/// Messages that the I/O thread takes from its lanes in one turn.
+pub const UPLINK_TURN_MESSAGES_MAX: usize = 4096;
+/// Events that one wait of the I/O thread reports.
+pub const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// Connections accepted from one listener in one turn of the I/O thread.
+pub const ACCEPTS_MAX: usize = 64;
+/// Connections that the system keeps for a listener.
+pub const LISTEN_BACKLOG: i32 = 1024;
+/// How long nothing is accepted once no descriptor is left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long one address is dialled, and how long its name may take to be resolved.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MAX: usize = 8;
+/// Names that wait for the resolver.
+pub const QUESTIONS_MAX: usize = 1024;
+/// How long a closed connection waits for its peer to close too.
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+/// Closed connections that wait for their peers; others are closed at once.
+pub const LINGERING_MAX: usize = 64;
+/// How long a connection is silent before the system asks whether its peer lives.
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+/// How long the system waits for the answer before it asks again.
+pub const KEEPALIVE_PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it asks before it gives the connection up.
+pub const KEEPALIVE_PROBES_MAX: u32 = 3;
 
 /// Messages of one turn of a service.
 pub const TURN_MESSAGES_MAX: u32 = 64;

@@ -1,0 +1,56 @@
+//! The one I/O thread. It moves bytes and decides nothing.
+//!
+//! ```text
+//!  services ──► lanes ──┐                                             ┌──► Inlet ──► services
+//!                       ▼            handle_* / poll_*                │
+//!                  ┌─────────┐  ◄───────────────────────►  ┌──────────┴─┐
+//!                  │ IoThread│                             │   Harbor   │  decides
+//!                  └─┬─────▲─┘                             └────────────┘
+//!             writev ▼     │ read
+//!                  connections, listeners ── readiness ── poller ◄── ring: a lane, a resolved name
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `io_thread` | the run loop: one turn in numbered steps |
+//! | `connections` | sockets of peers: dialling, reading, writing, the last bytes |
+//! | `listeners` | listening sockets |
+//! | `reactor` | what both share: poller, deadlines, questions to the resolver |
+//! | `registration` | a socket that the poller watches; the one `unsafe` |
+//! | `sockets` | calls of the system and what their errors mean |
+//! | `resolver` | names become addresses, on a thread of its own |
+//! | `address` | `host:port` |
+//! | `bell` | ends a wait from another thread |
+//! | `counters` | what is counted |
+//! | `journal` | log lines |
+//!
+//! Nobody here reads a frame, knows a slot or retries: that is [`harbor`](crate::harbor). What lives here is what only a
+//! socket can do: partial writes, several addresses of one name, descriptors that run out, bytes that a close would lose.
+//!
+//! Threads: [`IoThread`] runs on one, [`Resolver`] on another; whoever owns the node starts both. [`PollerBell`] may be
+//! rung by all.
+//!
+//! Batching is natural: all that is taken in one turn rides one write per connection; the first message to an idle thread
+//! leaves at once. While the thread is awake a send costs no system call; asleep, its first sender rings.
+//!
+//! Invariants: a socket is forgotten by the poller before it is closed; the machine hears of a connection's end once, and
+//! nothing after; every loop is bounded by a name of [`limits`](crate::limits); no error of the system ends the thread,
+//! except one of the poller itself.
+#![deny(unsafe_code)]
+
+mod address;
+mod bell;
+mod connections;
+mod counters;
+mod io_thread;
+mod journal;
+mod listeners;
+mod reactor;
+mod registration;
+mod resolver;
+mod sockets;
+
+pub use bell::PollerBell;
+pub use counters::{IoCount, IoCounters, IoCounts};
+pub use io_thread::{IoThread, Settings};
+pub use resolver::Resolver;
