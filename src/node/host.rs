@@ -5,15 +5,18 @@
 //!  shutdown:  harbor leaves ─► services end, calls get Shutdown ─► I/O thread ends ─► workers end ─► joined
 //! ```
 
-use super::{Config, Error};
+use super::{Config, Error, Role};
+use crate::harbor::{self, Harbor};
 use crate::message::{
     CallError, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, SendError, Status,
 };
 use crate::metrics::Counts;
+use crate::net::{self, IoThread, PollerBell, Resolver};
+use crate::queue::{LaneReceiver, Lanes};
 use crate::runtime::{
-    Addr, Destination, NEVER, Request, Runtime, Service, Settings, Spawn, SpawnError, Target,
+    Addr, Destination, NEVER, Outgoing, Request, Runtime, Service, Settings, Spawn, SpawnError, Target,
 };
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Doorbell, Mutex};
 use crossbeam::channel;
 use std::fmt;
 use std::sync::Arc;
@@ -63,16 +66,35 @@ impl Node {
     /// [`Error::Config`], [`Error::Listen`] if an address is in use, [`Error::Io`] if a thread cannot be started.
     pub fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
+        // 1. The lanes to the I/O thread, if there will be one.
+        let links = links(&config);
+        let (uplink, io) = match &links {
+            Some(_) => {
+                let bell =
+                    PollerBell::new().map_err(|source| Error::Io { what: "cannot poll sockets", source })?;
+                let doorbell = Arc::new(Doorbell::new(bell.clone()));
+                let (sender, receiver) = Lanes::new(crate::limits::SLOTS, doorbell);
+                (Some(sender), Some((bell, receiver)))
+            }
+            None => (None, None),
+        };
+        // 2. The runtime.
         let settings = Settings {
             harbor: config.harbor,
-            first_local: first_local(),
+            first_local: seed() as u32 & Handle::LOCAL_MAX,
             workers: config.workers(),
             spin: crate::limits::SPIN_TIME,
             messages_max: crate::limits::NODE_MESSAGES_MAX,
             bytes_max: crate::limits::NODE_BYTES_MAX,
-            uplink: None,
+            uplink,
         };
         let (runtime, seats) = Runtime::new(settings);
+        // 3. The listeners: an address in use is found out before anything runs.
+        let io = match links.zip(io) {
+            Some((links, (bell, lanes))) => Some(open(links, bell, lanes, &runtime)?),
+            None => None,
+        };
+        // 4. The threads.
         let mut node = Self {
             runtime,
             harbor: config.harbor,
@@ -80,6 +102,13 @@ impl Node {
             stopping: Arc::default(),
             ended: false,
         };
+        if let Some((io_thread, resolver)) = io {
+            node.threads.start("skyharbor-resolver".into(), move || resolver.run())?;
+            node.threads.start("skyharbor-io".into(), move || {
+                // The poller's error is logged where it occurs; calls that wait for links have been failed.
+                let _ = io_thread.run();
+            })?;
+        }
         let cores = if config.pin { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
         for (index, seat) in seats.into_iter().enumerate() {
             let core = cores.get(index % cores.len().max(1)).copied();
@@ -280,7 +309,11 @@ impl Node {
         self.ended = true;
         self.stopper().stop();
         let deadline = crate::clock::Instant::now() + timeout;
+        // 1. Services end; what they still say goes out.
         self.runtime.drain(timeout);
+        // 2. Peers are told.
+        self.runtime.leave();
+        // 3. Threads end.
         self.runtime.stop();
         if self.threads.join(deadline) {
             return Ok(());
@@ -345,12 +378,53 @@ impl Drop for SendAtEnd {
     }
 }
 
-/// Where this incarnation's service ids begin: another place for each start, so that a handle of an old incarnation
-/// does not soon name a new service.
-fn first_local() -> u32 {
-    let seed = std::hash::BuildHasher::hash_one(
-        &std::hash::RandomState::new(),
-        crate::clock::Instant::now().nanos(),
-    );
-    (seed as u32) & Handle::LOCAL_MAX
+/// What the harbor is told, if the node has links.
+fn links(config: &Config) -> Option<harbor::Settings> {
+    let join = || {
+        let listen = config.bind.clone().or_else(|| config.address.clone())?;
+        // Port 0 means any free one: peers are told the address as it turns out.
+        let advertise = config.address.clone().filter(|address| !address.ends_with(":0"));
+        Some(harbor::Join { listen, advertise, master: config.master_address()?.to_owned() })
+    };
+    let (join, master) = match config.role() {
+        Role::Alone => return None,
+        Role::Slave => (join(), None),
+        Role::Standalone => (join(), config.standalone.clone()),
+        Role::Master => (None, config.standalone.clone()),
+    };
+    Some(harbor::Settings { join, master, seed: seed(), ..harbor::Settings::new(config.harbor) })
+}
+
+/// The I/O thread and its resolver, with the listeners open.
+fn open(
+    links: harbor::Settings,
+    bell: PollerBell,
+    lanes: LaneReceiver<Outgoing>,
+    runtime: &Runtime,
+) -> Result<(IoThread, Resolver), Error> {
+    let addresses = (links.join.as_ref().map(|join| join.listen.clone()), links.master.clone());
+    let (sender, failed) = channel::bounded(1);
+    let on_event = move |event: &harbor::Event| {
+        if let &harbor::Event::ListenFailed(listener, reason) = event {
+            // Only the first one before the start is waited for; later ones are logged.
+            let _ = sender.try_send((listener, reason));
+        }
+    };
+    let settings = net::Settings { on_event: Box::new(on_event), ..net::Settings::default() };
+    let opened = IoThread::new(settings, bell, Harbor::new(links), runtime.inlet(), lanes);
+    match failed.try_recv() {
+        Ok((harbor::Listener::Links, reason)) => {
+            Err(Error::Listen { address: addresses.0.unwrap_or_default(), reason })
+        }
+        Ok((harbor::Listener::Master, reason)) => {
+            Err(Error::Listen { address: addresses.1.unwrap_or_default(), reason })
+        }
+        Err(_) => Ok(opened),
+    }
+}
+
+/// A number that another start, another process and another machine do not have: where this incarnation's service ids
+/// begin, so that a handle of an old incarnation does not soon name a new service; what back-offs are drawn from.
+fn seed() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), crate::clock::Instant::now().nanos())
 }

@@ -282,6 +282,11 @@ impl Runtime {
         self.shared.at_work()
     }
 
+    /// Tells the harbor to say farewell, if there is one.
+    pub fn leave(&self) {
+        let _ = self.shared.send_up(0, Outgoing::Ask(crate::message::HarborRequest::Leave));
+    }
+
     /// Ends the workers after their current turn.
     pub fn stop(&self) {
         self.shared.enter(Phase::Stopped);
