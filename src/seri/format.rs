@@ -128,7 +128,8 @@ pub enum Token<'a> {
     Pointer(u64),
     /// A table begins: so many values of its array part follow, then keys and values in turn, then [`Token::End`].
     Table {
-        /// The length of the array part: indices 1 to this.
+        /// The length of the array part: indices 1 to this. A reader gives no more than the bytes that remain can hold,
+        /// those of all open tables together.
         array_len: usize,
     },
     /// The table that was begun last ends.

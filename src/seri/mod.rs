@@ -22,12 +22,12 @@
 //!
 //! | Rust | packed |
 //! |---|---|
-//! | `None`, `()`, unit struct | nil |
+//! | `None`, `()`, unit struct | nil. A pair with nil does not exist: a field `()` needs `#[serde(default)]` |
 //! | integer | integer; a `u64` above `i64::MAX` is an error. An integral float is read as one |
 //! | float | float. An integer is read as one |
 //! | `str`, `char`, bytes | string. Only UTF-8 is read as text; `Vec<u8>` and `serde_bytes` take any |
 //! | sequence, tuple | table with an array. Integer keys among the pairs are read as elements, holes as nil |
-//! | struct | table with string keys, `None` left out. Other keys and unknown fields are ignored |
+//! | struct | table with string keys. Other keys and unknown fields are ignored |
 //! | map | table with pairs. The elements of an array are read with their indices as keys |
 //! | unit variant | its name as string |
 //! | other variant | table `{name = content}`; the name alone if the content is nil |

@@ -9,7 +9,7 @@
 //!          4 integer         : 5
 //! ```
 //!
-//! One pass over the bytes makes the list, 8 bytes for each value. It is what makes a walk in any order safe and
+//! One pass over the bytes makes the list, 8 bytes for each value (and 32 for each key of the table at hand). It is what makes a walk in any order safe and
 //! linear: the bytes are known to be whole, nothing has to be skipped by reading it, and each table's pairs are
 //! settled as Lua's assignments would settle them.
 

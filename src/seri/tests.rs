@@ -367,7 +367,7 @@ fn nesting_is_bounded_both_ways() {
     assert_eq!(packed(&tree(SERI_WRITE_DEPTH_MAX + 1)), Err(PackError::TooDeep));
 
     let nested = |depth: usize| {
-        let opening: Vec<u8> = b"\x06\x34inner".repeat(depth - 1);
+        let opening: Vec<u8> = b"\x06\x2cinner".repeat(depth - 1);
         [opening, b"\x06\x00".to_vec(), vec![0; depth - 1]].concat()
     };
     assert_eq!(from_values(&nested(SERI_READ_DEPTH_MAX)), Ok(tree(SERI_READ_DEPTH_MAX)));

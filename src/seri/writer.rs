@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn what_is_not_finished_is_refused() {
-        let cases: [fn(&mut Writer<'_>) -> Result<(), PackError>; 5] = [
+        type Write = fn(&mut Writer<'_>) -> Result<(), PackError>;
+        let cases: [Write; 5] = [
             |writer| writer.end(),
             |writer| writer.begin_table(0),
             |writer| writer.begin_table(1).and_then(|()| writer.end()),
