@@ -114,7 +114,9 @@ impl Findings {
     fn addresses(&mut self, config: &Config) {
         for (key, text) in config.addresses() {
             let parsed = match HostPort::parse(text) {
-                Ok(parsed) if parsed.port == 0 && key == "master" => Err(AddressError::ZeroPort),
+                Ok(parsed) if parsed.port == 0 && matches!(key, "master" | "standalone") => {
+                    Err(AddressError::ZeroPort)
+                }
                 parsed => parsed,
             };
             if let Err(reason) = parsed {

@@ -176,6 +176,7 @@ fn relations_are_checked() {
         ("role = \"master\"", 1, "standalone is missing"),
         ("harbor = 2\naddress = \"A:1\"\nmaster = \"a:1\"", 2, "address and master are the same"),
         ("harbor = 2\naddress = \"a:1\"\nmaster = \"m:0\"", 3, "must not be 0"),
+        ("harbor = 2\naddress = \"a:1\"\nstandalone = \"m:0\"", 3, "must not be 0"),
         (
             "harbor = 2\naddress = \"a:1\"\nbind = \"0.0.0.0:2013\"\nstandalone = \"127.0.0.1:2013\"",
             3,
