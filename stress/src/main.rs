@@ -1,2 +1,57 @@
-//! See the README.
-fn main() {}
+//! Stress programs for skyharbor. The README says what each workload is and which code it reaches.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod compare;
+mod hgrm;
+mod machine;
+mod plan;
+mod random;
+mod report;
+mod run;
+mod sample;
+mod session;
+mod stage;
+mod watch;
+mod workload;
+
+use clap::Parser;
+use cli::{Cli, Command, CompareArgs, LocalArgs, TimedArgs};
+use session::{Workload, single};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Pingpong(args) => timed(&session::PINGPONG, &args),
+        Command::Call(args) => timed(&session::CALL, &args),
+        Command::Pairs(args) => timed(&session::PAIRS, &args),
+        Command::Fanin(args) => single(&session::FANIN, args.fanin_plan(), &args.common, None),
+        Command::Ring(args) => counted(&session::RING, &args),
+        Command::Mixed(args) => counted(&session::MIXED, &args),
+        Command::Tree(args) => single(&session::TREE, args.tree_plan(), &args.common, None),
+        Command::Idle(args) => single(&session::IDLE, args.idle_plan(), &args.common, None),
+        Command::Compare(args) => compare(&args),
+    }
+}
+
+fn timed(workload: &Workload, args: &TimedArgs) -> ExitCode {
+    single(workload, args.plan(), &args.common, Some(&args.histogram))
+}
+
+fn counted(workload: &Workload, args: &LocalArgs) -> ExitCode {
+    single(workload, args.plan(), &args.common, None)
+}
+
+fn compare(args: &CompareArgs) -> ExitCode {
+    match compare::compare(&args.first, &args.second) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("cannot compare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Tells the program which compiler built it: it prints that beside every result.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = Command::new(rustc)
+        .arg("--version")
+        .output()
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .unwrap_or_else(|| "rustc of unknown version".into());
+    println!("cargo::rustc-env=STRESS_RUSTC={}", version.trim());
+}

@@ -1,0 +1,109 @@
+//! Runs workloads one after the other, prints what they measured, and says how it ended.
+
+use crate::cli::{CommonArgs, HistogramArgs};
+use crate::plan::{Failure, Outcome, Plan};
+use crate::report::{self, Record};
+use crate::watch::{INTERRUPTED, Watch};
+use crate::{hgrm, machine, workload};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A workload: its name, what it counts, and how it is run.
+pub(crate) struct Workload {
+    name: &'static str,
+    unit: &'static str,
+    run: fn(&Plan, &Watch) -> Result<Outcome, Failure>,
+}
+
+pub(crate) const PINGPONG: Workload = Workload { name: "pingpong", unit: "trips", run: workload::pingpong };
+pub(crate) const CALL: Workload = Workload { name: "call", unit: "trips", run: workload::call };
+pub(crate) const PAIRS: Workload = Workload { name: "pairs", unit: "msgs", run: workload::pairs };
+pub(crate) const FANIN: Workload = Workload { name: "fanin", unit: "msgs", run: workload::fanin };
+pub(crate) const RING: Workload = Workload { name: "ring", unit: "hops", run: workload::ring };
+pub(crate) const MIXED: Workload = Workload { name: "mixed", unit: "hops", run: workload::mixed };
+pub(crate) const TREE: Workload = Workload { name: "tree", unit: "leaves", run: workload::tree };
+pub(crate) const IDLE: Workload = Workload { name: "idle", unit: "services", run: workload::idle };
+/// Runs one workload.
+pub(crate) fn single(
+    workload: &Workload,
+    mut plan: Plan,
+    common: &CommonArgs,
+    histogram: Option<&HistogramArgs>,
+) -> ExitCode {
+    workload.name.clone_into(&mut plan.title);
+    let watch = match start(common) {
+        Ok(watch) => watch,
+        Err(code) => return code,
+    };
+    let record = match run(workload, &plan, &watch) {
+        Ok(record) => record,
+        Err(code) => return code,
+    };
+    let written = histogram.and_then(|args| args.hgrm.as_deref()).map(|path| write_hgrm(path, &record));
+    print(&[record], common.json);
+    if let Some(Err(failure)) = written {
+        return fail(workload, &failure);
+    }
+    end(&watch, common.json)
+}
+
+/// Prints what the numbers stand on and starts the watcher.
+fn start(common: &CommonArgs) -> Result<Watch, ExitCode> {
+    if !common.json {
+        println!("{}", machine::line());
+    }
+    Watch::start(common.stall).map_err(|error| {
+        eprintln!("FAIL: cannot watch over the run: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(workload: &Workload, plan: &Plan, watch: &Watch) -> Result<Record, ExitCode> {
+    match (workload.run)(plan, watch) {
+        Ok(outcome) => Ok(Record::new(workload.name, workload.unit, plan, outcome)),
+        Err(failure) => Err(fail(workload, &failure)),
+    }
+}
+
+fn fail(workload: &Workload, failure: &Failure) -> ExitCode {
+    eprintln!("FAIL {}: {failure}", workload.name);
+    ExitCode::FAILURE
+}
+
+fn print(records: &[Record], json: bool) {
+    if json {
+        records.iter().for_each(|record| println!("{}", record.json()));
+        return;
+    }
+    print!("\n{}", report::table(records));
+    for record in records {
+        if let Some(latency) = record.latency() {
+            print!("\n{} latency\n{}", record.workload, report::bars(latency));
+        }
+    }
+    println!();
+    records.iter().for_each(|record| println!("{}", record.facts()));
+}
+
+/// The last word of a run in which everything that was counted is right.
+fn end(watch: &Watch, json: bool) -> ExitCode {
+    if watch.interrupted() {
+        eprintln!("interrupted; what was measured until then is verified");
+        return ExitCode::from(INTERRUPTED);
+    }
+    if !json {
+        println!("PASS");
+    }
+    ExitCode::SUCCESS
+}
+
+fn write_hgrm(path: &Path, record: &Record) -> Result<(), Failure> {
+    let failed = |error| Failure::File(path.display().to_string(), error);
+    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    if let Some(latency) = record.latency() {
+        hgrm::write(latency, &mut file).map_err(failed)?;
+    }
+    file.flush().map_err(failed)
+}
