@@ -12,6 +12,8 @@ pub mod registry;
 pub mod runtime;
 pub mod seri;
 pub mod services;
+#[cfg(any(test, fuzzing, feature = "sim"))]
+pub mod sim;
 pub mod sync;
 pub mod wire;
 

@@ -419,10 +419,16 @@ impl Harbor {
     pub fn node_account(&self) -> Account {
         let mut sum = self.own_account;
         sum.queued += self.nameless.len() as u64;
-        for slot in &self.slots {
+        for slot in self.slots.iter().filter(|slot| slot.is_used()) {
             sum.add(&slot.account());
         }
         sum
+    }
+
+    /// Whether every accepted message is accounted for, for each peer and for the node (H6).
+    pub fn balances(&self) -> bool {
+        self.node_account().balances()
+            && self.slots.iter().all(|slot| !slot.is_used() || slot.account().balances())
     }
 
     /// What peers sent to this node.

@@ -113,6 +113,7 @@ impl Slot {
 
     /// Fails a message without a try.
     pub(super) fn refuse(&mut self, envelope: Envelope, reason: Failure, desk: &mut Desk) {
+        self.used = true;
         self.account.accepted += 1;
         self.fail(envelope, reason, desk);
     }
@@ -452,6 +453,11 @@ impl Slot {
             State::Wait { held, .. } | State::Handshake(Handshake { held, .. }) => Some(held),
             State::Up(_) | State::Down { .. } => None,
         }
+    }
+
+    /// Whether anything was ever heard of the peer, or sent to it.
+    pub(super) fn is_used(&self) -> bool {
+        self.used
     }
 
     pub(super) fn is_up(&self) -> bool {
