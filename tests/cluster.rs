@@ -206,7 +206,10 @@ fn a_port_in_use_is_an_error_at_the_start() {
     let config = Config::local().harbor(1).address(address.clone()).standalone(free_address());
     let refused = Node::start(config).expect_err("the port is taken");
     let expected = std::io::ErrorKind::AddrInUse;
-    assert!(matches!(&refused, Error::Listen { address: at, reason } if *at == address && *reason == expected), "{refused}");
+    assert!(
+        matches!(&refused, Error::Listen { address: at, reason } if *at == address && *reason == expected),
+        "{refused}"
+    );
 }
 
 #[test]
