@@ -74,3 +74,18 @@ fn a_cancelled_timer_does_not_fire_and_a_panic_in_one_ends_the_service() {
     assert_eq!(node.counts()[Count::Panics], 1);
     node.shutdown(secs(5)).expect("all threads end");
 }
+
+#[test]
+fn an_idle_node_sleeps_while_far_deadlines_wait() {
+    let node = Node::start(Config::local().threads(2)).expect("a local node starts");
+    let (sender, fired) = channel();
+    let alarms = node.spawn("alarms", Alarms(sender)).expect("it starts");
+    // The call's own deadline is far away, and its answer comes at once; the timers are spread over the wheel's levels.
+    node.call_blocking(&alarms, Set(vec![3, 70, 300, 700]), secs(30)).expect("it answers");
+    for _ in 0..4 {
+        fired.recv_timeout(secs(10)).expect("every timer fires");
+    }
+    let parks = node.counts()[Count::Parks];
+    assert!(parks < 200, "{parks} sleeps for four timers: a worker spun");
+    node.shutdown(secs(5)).expect("all threads end");
+}

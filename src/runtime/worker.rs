@@ -212,7 +212,7 @@ impl Worker {
         if shared.has_work() || shared.phase() == Phase::Stopped {
             shared.crew.cancel(self.index);
         } else {
-            let alarm = self.wheel.next_deadline().map(|alarm| alarm.since(shared.now()));
+            let alarm = (self.alarm < Instant::FAR).then(|| self.alarm.since(shared.now()));
             self.counters.add(Count::Parks, 1);
             shared.crew.park(self.index, alarm);
         }
