@@ -79,9 +79,11 @@ fn a_cancelled_timer_does_not_fire_and_a_panic_in_one_ends_the_service() {
 fn an_idle_node_sleeps_while_far_deadlines_wait() {
     let node = Node::start(Config::local().threads(2)).expect("a local node starts");
     let (sender, fired) = channel();
-    let alarms = node.spawn("alarms", Alarms(sender)).expect("it starts");
-    // The call's own deadline is far away, and its answer comes at once; the timers are spread over the wheel's levels.
-    node.call_blocking(&alarms, Set(vec![3, 70, 300, 700]), secs(30)).expect("it answers");
+    // Each service's first deadline goes into its worker's wheel as it is, far from the wheel's first level.
+    for time in [150, 270, 390, 510] {
+        let alarms = node.spawn("alarms", Alarms(sender.clone())).expect("it starts");
+        node.call_blocking(&alarms, Set(vec![time]), secs(30)).expect("it answers");
+    }
     for _ in 0..4 {
         fired.recv_timeout(secs(10)).expect("every timer fires");
     }
