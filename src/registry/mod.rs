@@ -40,6 +40,8 @@ mod bounds;
 mod ids;
 mod master;
 mod names;
+#[cfg(all(test, not(loom)))]
+mod properties;
 mod slave;
 
 pub use bounds::Bounds;

@@ -396,8 +396,9 @@ impl Slave {
                 Ok(name) if !handle.is_none() => self.hear(name, handle),
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
             },
-            Packet::Dead { id } => self.mourn(id),
-            Packet::Hello { .. }
+            Packet::Dead { id } if id != self.own => self.mourn(id),
+            Packet::Dead { .. }
+            | Packet::Hello { .. }
             | Packet::Register { .. }
             | Packet::Query { .. }
             | Packet::Wait { .. }

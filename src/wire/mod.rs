@@ -51,6 +51,8 @@ pub mod control;
 mod frame;
 mod name;
 mod outbox;
+#[cfg(all(test, not(loom)))]
+mod properties;
 
 pub use frame::{FrameDecoder, FrameFault};
 pub use name::PacketName;

@@ -303,6 +303,18 @@ fn g6_links_that_live_when_the_node_joins_again_count() {
 }
 
 #[test]
+fn news_of_our_own_death_are_ignored() {
+    let mut slave = in_state(Joining);
+    slave.handle_register(START, name("MINE"), handle(0x0500_0008), waiter(1));
+    slave.handle_linked(START, id(2));
+    drain(&mut slave);
+    slave.handle_packet(START, LINK, Packet::Dead { id: id(OWN) });
+    assert_eq!(drain(&mut slave), "Ignored { packet: Dead { id: HarborId(5) } }");
+    slave.handle_register(START, name("MINE"), handle(0x0500_0009), waiter(2));
+    assert_eq!(drain(&mut slave), "answer 2 NameTaken(:05000008)");
+}
+
+#[test]
 fn what_was_kept_outlives_the_link_that_told_it() {
     let mut slave = in_state(Joining);
     slave.handle_packet(START, LINK, newcomer(3));
