@@ -49,6 +49,8 @@ mod reactor;
 mod registration;
 mod resolver;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 pub use bell::PollerBell;
 pub use counters::{IoCount, IoCounters, IoCounts};

@@ -1,0 +1,461 @@
+//! The I/O thread with its machine and a runtime, over loopback: turned by hand against peers that this file plays byte
+//! by byte, and two of them on threads of their own.
+
+use super::{IoCount, IoThread, PollerBell, Resolver, Settings};
+use crate::harbor::{self, DownReason, Event, Harbor, Join, Listener};
+use crate::limits::{ACCEPTS_MAX, PAYLOAD_BYTES_MAX, SLOTS, STRANGERS_MAX};
+use crate::message::{
+    Body, CallError, Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, Session,
+    Waiter,
+};
+use crate::queue::{LaneSender, Lanes};
+use crate::runtime::{self, Context, Disposition, Message, Outgoing, Runtime, Seat, Service, Spawn};
+use crate::sync::Doorbell;
+use crate::wire::control::{self, Decoder, Packet};
+use crossbeam::channel::{self, Receiver};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Turns of at most 100 ms each after which something does not happen any more.
+const TURNS_MAX: usize = 300;
+
+/// An I/O thread without a thread, and what belongs to it.
+struct Rig {
+    io_thread: IoThread,
+    resolver: Option<Resolver>,
+    sender: LaneSender<Outgoing>,
+    events: Receiver<Event>,
+    runtime: Runtime,
+    seats: Vec<Seat>,
+}
+
+/// A connection that the test plays.
+struct Peer {
+    stream: TcpStream,
+    got: Vec<u8>,
+    ended: bool,
+}
+
+impl Peer {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        Self { stream, got: Vec::new(), ended: false }
+    }
+
+    /// Reads what there is.
+    fn read(&mut self) {
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return self.ended = true,
+                Ok(len) => self.got.extend_from_slice(&piece[..len]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    fn write_packet(&mut self, packet: &Packet) {
+        let mut bytes = Vec::new();
+        control::encode(packet, &[], &mut bytes).unwrap();
+        self.write(&bytes);
+    }
+}
+
+/// Node 1 of the master at that address.
+fn member(master: String) -> harbor::Settings {
+    let join = Join { listen: "127.0.0.1:0".into(), advertise: None, master };
+    harbor::Settings { join: Some(join), ..harbor::Settings::new(HarborId::new(1)) }
+}
+
+impl Rig {
+    fn new(settings: harbor::Settings) -> Self {
+        let bell = PollerBell::new().unwrap();
+        let (sender, lanes) = Lanes::new(SLOTS, Arc::new(Doorbell::new(bell.clone())));
+        let (runtime, seats) = Runtime::new(runtime::Settings {
+            harbor: settings.own,
+            first_local: 100,
+            workers: 1,
+            spin: Duration::ZERO,
+            messages_max: 1 << 20,
+            bytes_max: 1 << 30,
+            uplink: Some(sender.clone()),
+        });
+        let (reporter, events) = channel::unbounded();
+        let on_event = Box::new(move |event: &Event| reporter.send(event.clone()).unwrap_or_default());
+        let settings_here = Settings { on_event, ..Settings::default() };
+        let harbor = Harbor::new(settings);
+        let (io_thread, resolver) = IoThread::new(settings_here, bell, harbor, runtime.inlet(), lanes);
+        Self { io_thread, resolver: Some(resolver), sender, events, runtime, seats }
+    }
+
+    /// Node 1, taken in by a master that the test plays: the master's end, and where node 1 listens.
+    fn joined() -> (Self, Peer, String) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut rig = Self::new(member(listener.local_addr().unwrap().to_string()));
+        let (master, address) = rig.take_in(&listener);
+        (rig, master, address)
+    }
+
+    fn take_in(&mut self, listener: &TcpListener) -> (Peer, String) {
+        let mut master = self.accept(listener);
+        let address = self.until(|_| {
+            master.read();
+            match Decoder::new().feed(&mut &master.got[..]).unwrap()?.packet {
+                Packet::Hello { id, address } if id == HarborId::new(1) => Some(address),
+                packet => panic!("{packet:?}"),
+            }
+        });
+        master.write_packet(&Packet::Wait { n: 0 });
+        self.until_event(|event| matches!(event, Event::Joined { .. }));
+        (master, address)
+    }
+
+    /// Node 1 with a link to node 2, which the test plays.
+    fn linked() -> (Self, Peer, Peer) {
+        let (mut rig, mut master, _) = Self::joined();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        master.write_packet(&Packet::Connect { id: HarborId::new(2), address });
+        let mut peer = rig.accept(&listener);
+        assert_eq!(rig.read(&mut peer, 1), [1], "the dialler says who it is");
+        peer.write(&[2]);
+        rig.until_event(|event| *event == Event::Up(HarborId::new(2)));
+        peer.got.clear();
+        (rig, master, peer)
+    }
+
+    fn turn(&mut self) -> ControlFlow<()> {
+        self.io_thread.turn(Some(Duration::from_millis(100))).unwrap()
+    }
+
+    fn until<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
+        for _ in 0..TURNS_MAX {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            let _ = self.turn();
+        }
+        panic!("it does not happen")
+    }
+
+    fn until_event(&mut self, is_it: impl Fn(&Event) -> bool) -> Event {
+        self.until(|rig| rig.events.try_iter().find(&is_it))
+    }
+
+    fn accept(&mut self, listener: &TcpListener) -> Peer {
+        listener.set_nonblocking(true).unwrap();
+        self.until(|_| listener.accept().ok().map(|(stream, _)| Peer::new(stream)))
+    }
+
+    fn read(&mut self, peer: &mut Peer, len: usize) -> Vec<u8> {
+        self.until(|_| {
+            peer.read();
+            (peer.got.len() >= len).then(|| peer.got.clone())
+        })
+    }
+
+    fn count(&self, what: IoCount) -> u64 {
+        self.io_thread.counters().read()[what]
+    }
+
+    /// A message to a service of node 2.
+    fn send(&self, message: Envelope) {
+        self.sender
+            .send(message.dest.harbor().index(), Outgoing::Send(message))
+            .unwrap_or_else(|_| panic!("full"));
+    }
+
+    fn ask(&self, request: HarborRequest) {
+        self.sender.send(0, Outgoing::Ask(request)).unwrap_or_else(|_| panic!("full"));
+    }
+
+    /// Gives everything a thread.
+    fn run(self) -> Running {
+        let Self { io_thread, resolver, sender, events, runtime, seats } = self;
+        let spawn = thread::Builder::new;
+        let workers = seats.into_iter().map(|seat| spawn().spawn(move || seat.run()).unwrap()).collect();
+        spawn().spawn(move || resolver.unwrap().run()).unwrap();
+        let io_thread = spawn().spawn(move || io_thread.run()).unwrap();
+        Running { io_thread, workers, sender, events, runtime }
+    }
+}
+
+const HERE: Handle = Handle::new(HarborId::new(1), 0x00ab_cdef);
+const THERE: Handle = Handle::new(HarborId::new(2), 0x10);
+
+fn message(session: u32, bytes: &[u8]) -> Envelope {
+    let body = Body::Bytes(Payload::from(bytes));
+    Envelope { source: HERE, dest: THERE, session: Session::from_bits(session), kind: Kind::LUA, body }
+}
+
+/// The frame of [`message`], as it is on the wire.
+fn frame(session: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = (bytes.len() as u32 + 12).to_be_bytes().to_vec();
+    frame.extend_from_slice(bytes);
+    frame.extend_from_slice(b"\x01\xab\xcd\xef\x0a\0\0\x10");
+    frame.extend_from_slice(&session.to_be_bytes());
+    frame
+}
+
+#[test]
+fn an_io_thread_moves_to_its_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<IoThread>();
+    is_send::<Resolver>();
+}
+
+#[test]
+fn frames_that_are_queued_together_ride_few_writes() {
+    const COUNT: u64 = 10_000;
+    let (mut rig, _master, mut peer) = Rig::linked();
+    let before = rig.count(IoCount::Writes);
+    let mut expected = Vec::new();
+    for number in 0..COUNT {
+        rig.send(message(0, &number.to_be_bytes()));
+        expected.extend_from_slice(&frame(0, &number.to_be_bytes()));
+    }
+    assert!(rig.read(&mut peer, expected.len()) == expected, "in order, each once");
+    let writes = rig.count(IoCount::Writes) - before;
+    assert!(writes * 50 < COUNT, "{writes} writes");
+    assert!(rig.count(IoCount::Taken) >= COUNT);
+}
+
+#[test]
+fn a_message_to_nobody_is_answered() {
+    let (mut rig, _master, mut peer) = Rig::linked();
+    // From 02000010 to 01abcdef, session 7; `wire.md` 4.5 has the answer.
+    let request = b"\0\0\0\x0e\x14?\x02\0\0\x10\x0a\xab\xcd\xef\0\0\0\x07";
+    for byte in request {
+        peer.write(&[*byte]);
+        let _ = rig.io_thread.turn(Some(Duration::ZERO)).unwrap();
+    }
+    let answer = rig.read(&mut peer, 16);
+    assert_eq!(answer, b"\0\0\0\x0c\x01\xab\xcd\xef\x07\0\0\x10\0\0\0\x07");
+    assert_eq!(rig.count(IoCount::Undelivered), 1);
+}
+
+#[test]
+fn names_and_handles_keep_one_order() {
+    let (mut rig, mut master, mut peer) = Rig::linked();
+    let name: Name = "ECHO".parse().unwrap();
+    let read = rig.count(IoCount::ReadBytes);
+    master.write_packet(&Packet::Name { name: name.into(), handle: THERE });
+    rig.until(|rig| (rig.count(IoCount::ReadBytes) > read).then_some(()));
+    // After this request the lane of requests is polled last.
+    let waiter = Waiter { source: HERE, session: Session::from_bits(1) };
+    rig.ask(HarborRequest::Status { waiter });
+    rig.until(|rig| (rig.count(IoCount::Taken) == 1).then_some(()));
+    rig.ask(HarborRequest::Send { name, envelope: message(0, b"first, to the name") });
+    rig.send(message(0, b"second, to the handle"));
+    let expected = [frame(0, b"first, to the name"), frame(0, b"second, to the handle")].concat();
+    assert_eq!(rig.read(&mut peer, expected.len()), expected);
+}
+
+#[test]
+fn a_peer_that_resets_in_the_middle_of_a_frame_takes_its_calls_along() {
+    let (mut rig, _master, mut peer) = Rig::linked();
+    rig.send(message(7, b"who answers?"));
+    assert_eq!(rig.read(&mut peer, 28), frame(7, b"who answers?"));
+    peer.write(&frame(7, b"never whole")[..10]);
+    let Peer { stream, .. } = peer;
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    let down = rig.until_event(|event| matches!(event, Event::Down(..)));
+    assert_eq!(down, Event::Down(HarborId::new(2), DownReason::Closed));
+    assert_eq!(rig.count(IoCount::Undelivered), 1, "the failure of the call, and its caller is nobody");
+}
+
+#[test]
+fn what_was_sent_before_a_leave_arrives() {
+    let (mut rig, master, mut peer) = Rig::linked();
+    let mut expected = Vec::new();
+    for number in 0..1000u32 {
+        let bytes = number.to_be_bytes().repeat(500);
+        rig.send(message(0, &bytes));
+        expected.extend_from_slice(&frame(0, &bytes));
+    }
+    rig.until(|rig| (rig.count(IoCount::Taken) == 1000).then_some(()));
+    rig.ask(HarborRequest::Leave);
+    rig.until(|_| {
+        peer.read();
+        peer.ended.then_some(())
+    });
+    assert!(peer.got == expected);
+    assert!(rig.turn().is_continue(), "the peers have not closed");
+    drop((peer, master));
+    let mut left = || rig.turn().is_break().then_some(());
+    assert!((0..TURNS_MAX).any(|_| left().is_some()), "the node has left");
+    for _ in 0..3 {
+        rig.send(message(8, b"too late"));
+    }
+    let Rig { io_thread, sender, .. } = rig;
+    io_thread.finish();
+    assert!(sender.is_empty(2), "handed back");
+}
+
+#[test]
+fn a_port_in_use_is_an_event_before_the_thread_runs() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut settings = harbor::Settings::new(HarborId::SINGLE);
+    settings.master = Some(listener.local_addr().unwrap().to_string());
+    let rig = Rig::new(settings);
+    let events: Vec<_> = rig.events.try_iter().collect();
+    assert_eq!(events, [Event::ListenFailed(Listener::Master, ErrorKind::AddrInUse)]);
+}
+
+#[test]
+fn a_refused_master_is_dialled_again() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut rig = Rig::new(member(address.to_string()));
+    let failed = rig.until_event(|event| matches!(event, Event::ConnectFailed { .. }));
+    let kind = ErrorKind::ConnectionRefused;
+    assert_eq!(failed, Event::ConnectFailed { address: address.to_string(), kind });
+    socket.listen(1).unwrap();
+    rig.take_in(&TcpListener::from(socket));
+}
+
+#[test]
+fn names_of_hosts_are_resolved_elsewhere() {
+    let listener = TcpListener::bind(("localhost", 0)).unwrap();
+    let mut settings = member(format!("localhost:{}", listener.local_addr().unwrap().port()));
+    settings.join.as_mut().unwrap().listen = "localhost:0".into();
+    let mut rig = Rig::new(settings);
+    let resolver = rig.resolver.take().unwrap();
+    let resolver = thread::Builder::new().spawn(|| resolver.run()).unwrap();
+    let (_master, address) = rig.take_in(&listener);
+    assert!(!address.starts_with("localhost"), "{address}");
+    drop(rig);
+    resolver.join().unwrap();
+}
+
+#[test]
+fn a_burst_of_strangers_is_accepted_and_the_surplus_closed() {
+    let (mut rig, _master, address) = Rig::joined();
+    let turns = rig.count(IoCount::Turns);
+    let mut strangers: Vec<_> = (0..200).map(|_| Peer::new(TcpStream::connect(&address).unwrap())).collect();
+    rig.until(|rig| (rig.count(IoCount::Accepts) == 200).then_some(()));
+    assert!(rig.count(IoCount::Turns) - turns <= 2 * 200 / ACCEPTS_MAX as u64);
+    rig.until(|_| {
+        strangers.iter_mut().for_each(Peer::read);
+        (strangers.iter().filter(|stranger| stranger.ended).count() >= 200 - STRANGERS_MAX).then_some(())
+    });
+    assert!(strangers.iter().all(|stranger| stranger.got.is_empty()), "an acceptor never speaks first");
+}
+
+/// A node with all its threads.
+struct Running {
+    io_thread: JoinHandle<io::Result<()>>,
+    workers: Vec<JoinHandle<()>>,
+    sender: LaneSender<Outgoing>,
+    events: Receiver<Event>,
+    runtime: Runtime,
+}
+
+impl Running {
+    fn until_event(&self, is_it: impl Fn(&Event) -> bool) {
+        loop {
+            let event = self.events.recv_timeout(PATIENCE).expect("it happens in time");
+            if is_it(&event) {
+                return;
+            }
+        }
+    }
+
+    fn spawn_echo(&self) -> Handle {
+        self.runtime.spawn_with("echo", Spawn::new(), || Echo).unwrap().handle()
+    }
+
+    fn call(&self, to: Handle, payload: Vec<u8>) -> Result<Payload, CallError> {
+        self.runtime.call_raw_blocking(to, Kind::LUA, payload, PATIENCE)
+    }
+
+    fn leave(self) {
+        self.sender.send(0, Outgoing::Ask(HarborRequest::Leave)).unwrap_or_else(|_| panic!("full"));
+        self.io_thread.join().unwrap().unwrap();
+        assert!(self.runtime.drain(PATIENCE));
+        self.runtime.stop();
+        for worker in self.workers {
+            worker.join().unwrap();
+        }
+    }
+}
+
+struct Echo;
+impl Service for Echo {
+    fn message(&mut self, ctx: &mut Context<'_, Self>, message: Message) -> Disposition {
+        ctx.reply(message.into_payload());
+        Disposition::Handled
+    }
+}
+
+/// Node 1 hosts the master and is its slave, node 2 joins it.
+fn two_nodes() -> (Running, Running) {
+    let (first, master) = loop {
+        // The port is free when it is chosen; another program may be faster.
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string();
+        let first = Rig::new(harbor::Settings { master: Some(free.clone()), ..member(free.clone()) });
+        if first.events.is_empty() {
+            break (first.run(), free);
+        }
+    };
+    first.until_event(|event| matches!(event, Event::Joined { .. }));
+    let second = Rig::new(harbor::Settings { own: HarborId::new(2), ..member(master) }).run();
+    first.until_event(|event| *event == Event::Up(HarborId::new(2)));
+    second.until_event(|event| *event == Event::Up(HarborId::new(1)));
+    (first, second)
+}
+
+#[test]
+fn two_nodes_call_each_other() {
+    let (first, second) = two_nodes();
+    let (here, there) = (first.spawn_echo(), second.spawn_echo());
+    for number in 0..200u32 {
+        let bytes = number.to_be_bytes().to_vec();
+        assert_eq!(first.call(there, bytes.clone()).as_deref(), Ok(&bytes[..]));
+        assert_eq!(second.call(here, bytes.clone()).as_deref(), Ok(&bytes[..]));
+    }
+    let nobody = Handle::new(HarborId::new(2), 0x00ab_cdef);
+    assert_eq!(first.call(nobody, vec![1]), Err(CallError::Remote), "answered, not timed out");
+    first.leave();
+    second.until_event(|event| *event == Event::Down(HarborId::new(1), DownReason::Closed));
+    assert_eq!(second.call(here, vec![1]), Err(CallError::PeerDown(HarborId::new(1))));
+    second.leave();
+}
+
+#[test]
+fn the_largest_frame_goes_and_comes_back() {
+    let (first, second) = two_nodes();
+    let there = second.spawn_echo();
+    let large: Vec<u8> = (0..PAYLOAD_BYTES_MAX).map(|at| (at * 31 / 8) as u8).collect();
+    let back = first.call(there, large.clone()).unwrap();
+    assert!(back[..] == large[..]);
+    let too_large = first.call(there, vec![0; PAYLOAD_BYTES_MAX + 1]);
+    assert_eq!(too_large, Err(CallError::TooLarge));
+    first.leave();
+    second.leave();
+}
+
+#[test]
+fn global_names_are_found_across_nodes() {
+    let (first, second) = two_nodes();
+    let (echo, name) = (second.spawn_echo(), "ECHO".parse::<Name>().unwrap());
+    let register = move |waiter| HarborRequest::Register { name, handle: echo, waiter };
+    assert_eq!(second.runtime.ask_blocking(PATIENCE, register), Ok(HarborAnswer::Registered));
+    let answer =
+        first.runtime.call_raw_blocking(runtime::Destination::Global(name), Kind::LUA, vec![5], PATIENCE);
+    assert_eq!(answer.as_deref(), Ok(&[5][..]));
+    first.leave();
+    second.leave();
+}
