@@ -591,3 +591,6 @@ impl<S, M> fmt::Debug for Participant<S, M> {
 
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod models;

@@ -198,25 +198,36 @@ impl<T> LaneReceiver<T> {
     }
 }
 
-/// What stands in for crossbeam's queue under loom.
+/// What stands in for crossbeam's queue under loom. Its pop may miss a push that it does not see, as the real one's may.
 #[cfg(loom)]
 mod locked {
     use crate::sync::Mutex;
+    use crate::sync::atomic::{AtomicUsize, Ordering};
     use std::collections::VecDeque;
 
-    pub(super) struct SegQueue<T>(Mutex<VecDeque<T>>);
+    pub(super) struct SegQueue<T> {
+        messages: Mutex<VecDeque<T>>,
+        pushed: AtomicUsize,
+        popped: AtomicUsize,
+    }
 
     impl<T> SegQueue<T> {
         pub(super) fn new() -> Self {
-            Self(Mutex::new(VecDeque::new()))
+            let messages = Mutex::new(VecDeque::new());
+            Self { messages, pushed: AtomicUsize::new(0), popped: AtomicUsize::new(0) }
         }
 
         pub(super) fn push(&self, message: T) {
-            self.0.lock().push_back(message);
+            self.messages.lock().push_back(message);
+            self.pushed.fetch_add(1, Ordering::Relaxed);
         }
 
         pub(super) fn pop(&self) -> Option<T> {
-            self.0.lock().pop_front()
+            if self.pushed.load(Ordering::Relaxed) == self.popped.load(Ordering::Relaxed) {
+                return None;
+            }
+            self.popped.fetch_add(1, Ordering::Relaxed);
+            self.messages.lock().pop_front()
         }
     }
 }
@@ -277,5 +288,64 @@ mod tests {
         sender.send(0, 2).unwrap();
         assert!(parker.park(None));
         receiver.doorbell().cancel();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::{Parker, explore};
+    use loom::thread;
+
+    fn receive(receiver: &mut LaneReceiver<u32>, parker: &Parker, count: usize) -> Vec<u32> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            while let Some(lane) = receiver.poll_dirty() {
+                all.extend(std::iter::from_fn(|| receiver.take(lane)));
+            }
+            if all.len() < count {
+                let doorbell = Arc::clone(receiver.doorbell());
+                doorbell.sleep(|| receiver.has_dirty(), || parker.park(None));
+            }
+        }
+        all
+    }
+
+    fn lanes(count: usize) -> (LaneSender<u32>, LaneReceiver<u32>, Arc<Parker>) {
+        let parker = Arc::new(Parker::new());
+        let (sender, receiver) = Lanes::new(count, Arc::new(Doorbell::new(Arc::clone(&parker))));
+        (sender, receiver, parker)
+    }
+
+    /// M6: two senders on one lane, whose bit only one of them turns on, and a receiver that sleeps.
+    #[test]
+    fn two_senders_on_one_lane() {
+        explore(3, || {
+            let (sender, mut receiver, parker) = lanes(1);
+            let other = sender.clone();
+            let one = thread::spawn(move || sender.send(0, 1).unwrap());
+            let two = thread::spawn(move || other.send(0, 2).unwrap());
+            let mut all = receive(&mut receiver, &parker, 2);
+            all.sort_unstable();
+            assert_eq!(all, [1, 2]);
+            one.join().unwrap();
+            two.join().unwrap();
+        });
+    }
+
+    /// M6: one sender on two lanes, which come in order each.
+    #[test]
+    fn one_sender_on_two_lanes() {
+        explore(3, || {
+            let (sender, mut receiver, parker) = lanes(2);
+            let thread = thread::spawn(move || {
+                for message in [10, 20, 11] {
+                    sender.send(message as usize / 10 - 1, message).unwrap();
+                }
+            });
+            let all = receive(&mut receiver, &parker, 3);
+            assert_eq!(all.iter().copied().filter(|&n| n < 20).collect::<Vec<_>>(), [10, 11]);
+            thread.join().unwrap();
+        });
     }
 }

@@ -43,12 +43,17 @@
 use super::bounds::{Bounds, Ledger, PushError, count};
 use super::node::{self, Link, Node};
 use super::pool::Pool;
+#[cfg(not(loom))]
 use crate::limits::GAP_SPINS_MAX;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use crate::sync::{CachePadded, UnsafeCell, spin_loop};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
+
+/// A model needs one round to reach both ends of the wait.
+#[cfg(loom)]
+const GAP_SPINS_MAX: u32 = 1;
 
 /// Nobody owns the mailbox; its next sender does, unless `KICK` is set.
 const IDLE: usize = 1;
@@ -343,9 +348,10 @@ impl<S, M> Mailbox<S, M> {
         }
     }
 
-    /// Whether no token exists, as seen by somebody whom nobody races.
+    /// Whether no token exists, and what its last holder did is seen; for who knows that nobody pushes.
     pub(super) fn is_idle(&self) -> bool {
-        tags(self.senders.head.load(Ordering::Relaxed)) == IDLE
+        // [A1] Acquire: sees tail and state as the last owner left them.
+        tags(self.senders.head.load(Ordering::Acquire)) == IDLE
     }
 
     /// Ends a mailbox that no sender and no token knows any more: hands every message to `late`, its nodes to `free`,
@@ -619,3 +625,6 @@ impl<M> Drop for ControlBatch<M> {
 
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod models;

@@ -210,7 +210,7 @@ impl Stack {
     }
 
     fn pop(&self, slots: &[Slot]) -> Option<u32> {
-        // [P1] Acquire: sees the top slot's next; all pushes below are in its release sequence.
+        // [P1] Acquire: sees the top slot's next and chunk; all pushes below are in its release sequence.
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             let number = head as u32;
@@ -219,11 +219,11 @@ impl Stack {
             }
             // May be another stack's by now; then the tag has changed and the exchange fails.
             let next = slots[number as usize].next.load(Ordering::Relaxed);
-            // [P1] Acquire: sees the slot's chunk.
+            // What it exchanges is the head that was acquired: a tag comes once. [P1] Acquire on failure: as above.
             let popped = self.head.compare_exchange_weak(
                 head,
                 step(head, next),
-                Ordering::Acquire, // [P1]
+                Ordering::Relaxed,
                 Ordering::Acquire, // [P1]
             );
             match popped {
@@ -473,5 +473,88 @@ mod tests {
             }
         });
         assert_eq!(depot.messages(), 0);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::explore;
+    use loom::thread;
+
+    /// Takes a chunk of nodes, uses them, and gives them back: loom sees a node in two hands.
+    fn use_chunk(pool: &mut Pool<u32>) {
+        let nodes: Vec<_> = std::iter::from_fn(|| pool.take()).take(CHUNK).collect();
+        for &link in &nodes {
+            // SAFETY: the node is ours.
+            unsafe { Node::fill(link, 7u32, 0) };
+            // SAFETY: it was filled just now.
+            assert_eq!(unsafe { Node::<u32>::empty(link) }, (7, 0));
+        }
+        for link in nodes {
+            // SAFETY: the node is empty and ours.
+            unsafe { pool.give(link) };
+        }
+    }
+
+    /// M8: chunks change hands; none is lost, none is in two hands, the count ends at 0.
+    #[test]
+    fn chunks_between_two_pools() {
+        explore(3, || {
+            let depot = Arc::new(Depot::<u32>::new(4 * CHUNK as u64, 0));
+            use_chunk(&mut Pool::new(&depot));
+            let other = Arc::clone(&depot);
+            let thread = thread::spawn(move || use_chunk(&mut Pool::new(&other)));
+            use_chunk(&mut Pool::new(&depot));
+            thread.join().unwrap();
+            assert_eq!(depot.messages(), 0);
+        });
+    }
+
+    /// M8: a pop that was interrupted while the stack was emptied and filled again does not take the old order (ABA).
+    #[test]
+    fn a_stack_that_comes_back() {
+        explore(3, || {
+            let slots: Arc<[Slot]> = (0..3)
+                .map(|_| Slot { next: AtomicU32::new(NONE), chunk: UnsafeCell::new(ptr::null_mut()) })
+                .collect();
+            let stack = Arc::new(Stack::new(NONE));
+            for number in [2, 1, 0] {
+                stack.push(&slots, number);
+            }
+            let (other_slots, other) = (Arc::clone(&slots), Arc::clone(&stack));
+            let thread = thread::spawn(move || other.pop(&other_slots));
+            let first = stack.pop(&slots).unwrap();
+            let second = stack.pop(&slots).unwrap();
+            stack.push(&slots, first);
+            let theirs = thread.join().unwrap().unwrap();
+            let mut all = vec![second, theirs];
+            all.extend(std::iter::from_fn(|| stack.pop(&slots)).take(3));
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2]);
+        });
+    }
+
+    /// M8: a budget is not exceeded by two that ask at once.
+    #[test]
+    fn two_ask_for_the_last_chunk() {
+        explore(3, || {
+            let depot = Arc::new(Depot::<u32>::new(CHUNK as u64, 1));
+            let other = Arc::clone(&depot);
+            let ask = |depot: &Arc<Depot<u32>>| {
+                let mut pool = Pool::new(depot);
+                let (bytes, link) = (pool.reserve_bytes(1), pool.take());
+                if let Some(link) = link {
+                    // SAFETY: the node is empty and ours.
+                    unsafe { pool.give(link) };
+                }
+                (bytes, link.is_some(), pool)
+            };
+            let thread = thread::spawn(move || ask(&other));
+            let ours = ask(&depot);
+            let theirs = thread.join().unwrap();
+            assert!(!(ours.0 && theirs.0), "both got the byte");
+            assert!(!(ours.1 && theirs.1), "both got the chunk");
+        });
     }
 }

@@ -103,11 +103,12 @@ impl Doorbell {
 
     #[cold]
     fn ring_sleeper(&self) -> bool {
-        let claimed = self.asleep.swap(false, Ordering::Relaxed);
-        if claimed {
+        // Not a swap: a ringer that comes late, in the sleeper's next round, writes nothing.
+        let claimed = self.asleep.compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed);
+        if claimed.is_ok() {
             self.bell.ring();
         }
-        claimed
+        claimed.is_ok()
     }
 }
 
@@ -326,5 +327,82 @@ mod tests {
         crew.prepare(1, true);
         assert!(!crew.park(1, Some(Duration::from_micros(1))), "a timeout ends a sleep");
         assert!(!crew.start_search(), "half of two searches already");
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::atomic::AtomicUsize;
+    use crate::sync::explore;
+    use loom::thread;
+
+    /// M5: a sleeper is awake or rung whenever work is there. A miss is a deadlock, which loom reports.
+    #[test]
+    fn work_against_a_sleep() {
+        explore(3, || {
+            let (parker, work) = (Arc::new(Parker::new()), Arc::new(AtomicUsize::new(0)));
+            let doorbell = Arc::new(Doorbell::new(Arc::clone(&parker)));
+            let (bell, done) = (Arc::clone(&doorbell), Arc::clone(&work));
+            let producer = thread::spawn(move || {
+                for _ in 0..2 {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    bell.ring();
+                }
+            });
+            loop {
+                let seen = work.load(Ordering::Relaxed);
+                if seen == 2 {
+                    break;
+                }
+                doorbell.sleep(|| work.load(Ordering::Relaxed) > seen, || parker.park(None));
+            }
+            producer.join().unwrap();
+        });
+    }
+
+    /// A piece of work, if there is one.
+    fn take(work: &AtomicUsize) -> bool {
+        work.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// A worker that leaves with the first piece that it takes. It looks with loads, which may see the past.
+    fn work_once(crew: &Crew, worker: usize, work: &AtomicUsize) {
+        let mut is_searching = crew.start_search();
+        loop {
+            if work.load(Ordering::Relaxed) > 0 && take(work) {
+                if is_searching {
+                    crew.end_search();
+                }
+                return;
+            }
+            crew.prepare(worker, is_searching);
+            if work.load(Ordering::Relaxed) > 0 {
+                crew.cancel(worker);
+            } else {
+                crew.park(worker, None);
+            }
+            is_searching = true;
+        }
+    }
+
+    /// M5: two workers and two pieces of work: neither piece waits while a worker sleeps and nobody is awake.
+    #[test]
+    fn work_against_two_sleeps() {
+        explore(2, || {
+            let (crew, work) = (Arc::new(Crew::new(2)), Arc::new(AtomicUsize::new(0)));
+            let workers = [0, 1].map(|worker| {
+                let (crew, work) = (Arc::clone(&crew), Arc::clone(&work));
+                thread::spawn(move || work_once(&crew, worker, &work))
+            });
+            for _ in 0..2 {
+                work.fetch_add(1, Ordering::Relaxed);
+                crew.ring();
+            }
+            for worker in workers {
+                worker.join().unwrap();
+            }
+            assert_eq!((work.load(Ordering::Relaxed), crew.asleep()), (0, 0));
+        });
     }
 }

@@ -13,6 +13,8 @@ mod model;
 #[cfg(not(loom))]
 mod real;
 
+#[cfg(all(test, loom))]
+pub(crate) use model::explore;
 #[cfg(loom)]
 pub use model::{Condvar, Mutex, MutexGuard, UnsafeCell, atomic, spin_loop};
 #[cfg(not(loom))]

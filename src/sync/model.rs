@@ -7,6 +7,14 @@ pub fn spin_loop() {
     loom::hint::spin_loop();
 }
 
+/// Explores the interleavings of a model in which at most `preemptions` threads are interrupted where they need not be.
+#[cfg(test)]
+pub(crate) fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
 /// Atomic words. The fence is not among them: only `doorbell.rs` has one.
 pub mod atomic {
     pub use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -43,6 +51,12 @@ impl<T> Mutex<T> {
 /// Where a thread waits for a condition under a [`Mutex`].
 #[derive(Debug)]
 pub struct Condvar(loom::sync::Condvar);
+
+impl Default for Condvar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Condvar {
     /// Nobody waits.

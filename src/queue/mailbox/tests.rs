@@ -1,7 +1,7 @@
 use super::*;
 use crate::queue::pool::Depot;
+use crate::sync::atomic::AtomicBool;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool as Flag, Ordering::SeqCst};
 
 type Mail = Mailbox<u32, u64>;
 
@@ -162,12 +162,14 @@ fn a_gap_is_reported_and_filled() {
     let mut pool = pool(1 << 20);
     let (mailbox, mut token) = Owned::new(Bounds::default());
     let node = mailbox.fill_node(&mut pool, 1, 0).unwrap();
+    // [A1] [A2] As in `publish`, but interrupted in the middle.
     let former = mailbox.senders.head.swap(node, Ordering::AcqRel);
     assert!(sent(mailbox.push(&mut pool, 2, 0)).is_none());
     assert_eq!(token.pop(&mut pool), Pop::Gap);
     let mut token = token.idle().expect_err("head is not tail");
     // SAFETY: the stub is alive.
-    unsafe { &*former }.next.store(node, Ordering::Release);
+    let former = unsafe { &*former };
+    former.next.store(node, Ordering::Release); // [A2]
     assert_eq!(drain(&mut token, &mut pool), [1, 2]);
     token.idle().unwrap();
 }
@@ -189,7 +191,7 @@ fn many_senders_and_workers_lose_nothing() {
     let depot = Arc::new(Depot::new(1 << 20, 1 << 20));
     let mailbox = Owned::idle();
     let (scheduled, tokens) = crossbeam::channel::unbounded::<Token<u32, u64>>();
-    let held = Flag::new(false);
+    let held = AtomicBool::new(false);
     let seen = crate::sync::Mutex::new(vec![Vec::new(); SENDERS as usize + 1]);
     let received = AtomicU64::new(0);
     let total = (SENDERS + 1) * EACH;
@@ -218,7 +220,7 @@ fn many_senders_and_workers_lose_nothing() {
                         std::thread::yield_now();
                         continue;
                     };
-                    assert!(!held.swap(true, SeqCst), "two tokens");
+                    assert!(!held.swap(true, Ordering::Relaxed), "two tokens");
                     *token.state() += 1;
                     let mut batch: Vec<u64> = token.take_control().collect();
                     while let Pop::Message(message) = token.pop(&mut pool) {
@@ -233,7 +235,7 @@ fn many_senders_and_workers_lose_nothing() {
                         seen[(message >> 32) as usize].push(message as u32);
                     }
                     drop(seen);
-                    held.store(false, SeqCst);
+                    held.store(false, Ordering::Relaxed);
                     if let Err(token) = token.idle() {
                         scheduled.send(token).unwrap();
                     }
