@@ -221,3 +221,58 @@ fn decode_string(rest: &[u8], from: usize, len: usize) -> Result<(Token<'_>, usi
 fn chunk<const N: usize>(rest: &[u8]) -> Result<&[u8; N], &'static str> {
     rest.first_chunk().ok_or(reason::TRUNCATED)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_as_short_as_skynets() {
+        for (value, len) in [
+            (0, 1),
+            (1, 2),
+            (255, 2),
+            (256, 3),
+            (65_535, 3),
+            (65_536, 5),
+            (-1, 5),
+            (i64::from(i32::MAX), 5),
+            (i64::from(i32::MIN), 5),
+            (i64::from(i32::MAX) + 1, 9),
+            (i64::from(i32::MIN) - 1, 9),
+        ] {
+            let head = Head::int(value);
+            assert_eq!(head.as_bytes().len(), len, "{value}");
+            assert_eq!(decode(head.as_bytes(), 0), Ok((Token::Int(value), len)));
+        }
+        let string_len = |len| Head::string(len).map(|head| head.as_bytes().len());
+        assert_eq!([31, 32, 65_535, 65_536].map(string_len), [Some(1), Some(3), Some(3), Some(5)]);
+        let table_len = |len| Head::table(len).map(|head| head.as_bytes().len());
+        assert_eq!([30, 31, 256, 1 << 31].map(table_len), [Some(1), Some(3), Some(4), None]);
+    }
+
+    #[test]
+    fn an_array_length_is_cut_to_32_bits_with_a_sign() {
+        for (len, array_len) in
+            [(0x1_0000_0001, 1), (0xffff_ffff, 0), (-1, 0), (i64::MIN, 0), (0x7fff_ffff, 0x7fff_ffff)]
+        {
+            let bytes = [&[0xfe], Head::int(len).as_bytes()].concat();
+            assert_eq!(decode(&bytes, 0), Ok((Token::Table { array_len }, bytes.len())), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_float_is_an_integer_as_key_if_lua_says_so() {
+        for (float, key) in [
+            (-0.0, Some(Token::Int(0))),
+            (-9_223_372_036_854_775_808.0, Some(Token::Int(i64::MIN))),
+            (9_223_372_036_854_775_808.0, Some(Token::Float(9_223_372_036_854_775_808.0))),
+            (9_223_372_036_854_774_784.0, Some(Token::Int(9_223_372_036_854_774_784))),
+            (0.5, Some(Token::Float(0.5))),
+            (f64::INFINITY, Some(Token::Float(f64::INFINITY))),
+            (f64::NAN, None),
+        ] {
+            assert_eq!(Token::Float(float).into_key(), key, "{float}");
+        }
+    }
+}

@@ -32,6 +32,9 @@
 //! | unit variant | its name as string |
 //! | other variant | table `{name = content}`; the name alone if the content is nil |
 //!
+//! Types with a readable and a compact form use the readable one. Those that ask for whatever comes (untagged enums,
+//! [`Value`]) are given a sequence for a list, the empty table included, and a map for any other table.
+//!
 //! # Limits
 //!
 //! Written: 32 tables inside each other, a 33rd only if it is empty, as Skynet does. Read: 128. A real node has no

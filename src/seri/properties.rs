@@ -30,6 +30,8 @@ fn any_scalar() -> impl Strategy<Value = Value> {
         }),
         any::<f64>().prop_filter("equal to itself", |float| !float.is_nan()).prop_map(Value::Float),
         (-2_i32..6).prop_map(|whole| Value::Float(whole.into())),
+        // About the ends of the integers.
+        (-9.3e18..9.3e18).prop_map(Value::Float),
         vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
         any::<u64>().prop_map(Value::Pointer),
     ]
@@ -43,7 +45,9 @@ fn settled(value: &Value) -> Value {
     let mut pairs: Vec<(Value, Value)> = Vec::new();
     for (key, value) in table.pairs.iter().filter(|(_, value)| *value != Value::Nil) {
         let key = match settled(key) {
-            Value::Float(float) if float.fract() == 0.0 && float.abs() < 9e18 => Value::Int(float as i64),
+            Value::Float(float) if float < 2_f64.powi(63) && float == (float as i64) as f64 => {
+                Value::Int(float as i64)
+            }
             key => key,
         };
         let value = settled(value);
