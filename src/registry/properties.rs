@@ -83,7 +83,7 @@ impl MasterModel {
         self.written.entry(conn).or_default().push(packet);
     }
 
-    fn to_all(&mut self, packet: &Packet) {
+    fn broadcast(&mut self, packet: &Packet) {
         for (conn, _) in self.members.clone() {
             self.write(conn, Some(packet.clone()));
         }
@@ -101,7 +101,7 @@ impl MasterModel {
             self.guests.retain(|(guest, _)| *guest != conn);
             match packet {
                 Packet::Hello { id, address } if !self.ever.contains(&id.get()) => {
-                    self.to_all(&Packet::Connect { id, address });
+                    self.broadcast(&Packet::Connect { id, address });
                     self.write(conn, Some(Packet::Wait { n: self.members.len() as u8 }));
                     self.members.push((conn, id.get()));
                     self.ever.push(id.get());
@@ -133,7 +133,7 @@ impl MasterModel {
         if is_taken {
             self.names.retain(|(known, _)| *known != name);
             self.names.push((name.clone(), handle));
-            self.to_all(&Packet::Name { name, handle });
+            self.broadcast(&Packet::Name { name, handle });
         } else if let Some(owner) = owner {
             self.write(conn, Some(Packet::Name { name, handle: owner }));
         }
@@ -149,7 +149,7 @@ impl MasterModel {
             self.write(conn, None);
         }
         if let Some(id) = id {
-            self.to_all(&Packet::Dead { id: HarborId::new(id) });
+            self.broadcast(&Packet::Dead { id: HarborId::new(id) });
         }
     }
 

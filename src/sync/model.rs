@@ -31,6 +31,12 @@ pub struct Mutex<T>(loom::sync::Mutex<T>);
 /// The locked state; unlocks when dropped.
 pub type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> Mutex<T> {
     /// An unlocked value.
     pub fn new(value: T) -> Self {
