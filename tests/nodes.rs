@@ -152,3 +152,36 @@ fn starting_and_stopping_many_nodes_leaves_no_thread() {
     // Other tests of this binary start threads of their own meanwhile; fifty nodes would leave a hundred and fifty.
     assert!(threads() < before + 100, "{before} threads before, {} after", threads());
 }
+
+/// Waits inside its handler for what the others do.
+struct Waiter {
+    helpers: Vec<Addr<Slow>>,
+}
+impl Service for Waiter {}
+struct Go(Arc<AtomicU32>, u32);
+impl Request for Go {
+    type Reply = bool;
+}
+impl Handler<Go> for Waiter {
+    fn handle(&mut self, go: Go, ctx: &mut Context<'_, Self>) -> Reply<bool> {
+        for helper in &self.helpers {
+            ctx.send(helper, Work).expect("it lives");
+        }
+        let begin = ctx.now();
+        while go.0.load(Ordering::Relaxed) < go.1 && ctx.now() - begin < secs(5) {
+            std::thread::yield_now();
+        }
+        Reply::Now(go.0.load(Ordering::Relaxed) >= go.1)
+    }
+}
+
+#[test]
+fn a_sleeping_worker_is_woken_while_the_handler_that_sends_goes_on() {
+    let node = node(2);
+    let gate = Arc::new(AtomicU32::new(1));
+    let helpers = (0..3).map(|_| node.spawn("slow", Slow(Arc::clone(&gate))).expect("it starts")).collect();
+    let waiter = node.spawn("waiter", Waiter { helpers }).expect("it starts");
+    // The last one that it sends to stays with it; the two before can be taken by the other worker.
+    assert_eq!(node.call_blocking(&waiter, Go(Arc::clone(&gate), 3), secs(20)), Ok(true));
+    node.shutdown(secs(5)).expect("all threads end");
+}

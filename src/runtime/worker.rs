@@ -66,6 +66,11 @@ impl Pace {
         self.left == 0
     }
 
+    /// Whether a turn takes long enough that whoever waits behind it should rather be taken by another worker.
+    fn is_slow(&self) -> bool {
+        self.interval == 1
+    }
+
     fn read(&mut self, now: Instant) {
         let elapsed = now.since(self.last).as_nanos() as u64;
         self.interval = match elapsed {
@@ -104,7 +109,7 @@ impl Worker {
             wheel: Wheel::new(now),
             alarm: Instant::FAR,
             turns: 0,
-            pace: Pace { left: 1, interval: 1, last: now },
+            pace: Pace { left: 1, interval: 2, last: now },
             victim: index,
             spawning: 0,
             shared: Arc::clone(shared),
@@ -428,10 +433,19 @@ impl Worker {
         self.pushed = true;
     }
 
-    /// Puts a service that just got its first message in front.
+    /// Puts a service that just got its first message in front, where nobody can take it away; where turns take long,
+    /// into the ring, where others can. Whoever sleeps is woken now for what others can take: the handler that sends may
+    /// go on for long.
     pub(super) fn ready(&mut self, token: Turn) {
-        if let Some(before) = self.lifo.replace(token) {
-            self.push(before);
+        let shared = match self.pace.is_slow() {
+            true => Some(token),
+            false => self.lifo.replace(token),
+        };
+        if let Some(token) = shared {
+            self.push(token);
+            if self.shared.crew.asleep() > 0 {
+                self.shared.crew.ring();
+            }
         }
     }
 
