@@ -179,7 +179,9 @@ impl Harbor {
         match output {
             SlaveOutput::SendPacket { packet, .. } => self.control.write(&packet, &mut self.desk),
             SlaveOutput::Close { conn } => self.control.hang_up(conn, &mut self.desk),
-            SlaveOutput::Dial { id, address } => self.slots[id.index()].announced(address, &mut self.desk),
+            SlaveOutput::Dial { id, address } | SlaveOutput::Relocated { id, address } => {
+                self.slots[id.index()].announced(address, &mut self.desk);
+            }
             SlaveOutput::Published { name, handle } => self.name_known(name, handle),
             SlaveOutput::Answer { waiter, answer } => self.desk.answer(waiter, answer),
             SlaveOutput::Event(event) => self.learn(event),

@@ -382,6 +382,7 @@ impl Watched {
                 SlaveOutput::Dial { id, .. } => {
                     assert!(id.get() != OWN && !self.linked.contains(&id.get()), "{id} is dialled");
                 }
+                SlaveOutput::Relocated { id, .. } => assert!(self.linked.contains(&id.get()), "{id}"),
                 SlaveOutput::Published { name, handle } => {
                     // A full table publishes what it answers and forgets it.
                     if self.slave.owner(&name).is_some() {
@@ -573,6 +574,7 @@ impl Cluster {
                     }
                     SlaveOutput::Published { .. }
                     | SlaveOutput::Dial { .. }
+                    | SlaveOutput::Relocated { .. }
                     | SlaveOutput::Answer { .. }
                     | SlaveOutput::Event(_) => {}
                 }

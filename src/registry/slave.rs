@@ -88,6 +88,13 @@ pub enum SlaveOutput {
         /// Where it listens, `host:port`.
         address: String,
     },
+    /// A linked node announced itself anew. Nothing is to be done until that link is lost; then this is where to dial.
+    Relocated {
+        /// Its id.
+        id: HarborId,
+        /// Where it listens, `host:port`.
+        address: String,
+    },
     /// The name has this owner from now on. Messages held for it can go.
     Published {
         /// The name.
@@ -408,6 +415,10 @@ impl Slave {
 
     /// `C`: dial the newcomer, now or when ready.
     fn meet(&mut self, id: HarborId, address: String) {
+        if self.linked.contains(id) {
+            // The link may be a leftover that the newcomer has given up already.
+            return self.outputs.push_back(SlaveOutput::Relocated { id, address });
+        }
         if !self.admits(id) {
             return;
         }

@@ -235,7 +235,9 @@ impl SlaveBench {
                 SlaveOutput::Close { .. } => self.control().closed = true,
                 SlaveOutput::Dial { id, .. } => self.dials.push(id.get()),
                 SlaveOutput::Event(event) => self.events.push(event),
-                SlaveOutput::Published { .. } | SlaveOutput::Answer { .. } => {}
+                SlaveOutput::Published { .. }
+                | SlaveOutput::Answer { .. }
+                | SlaveOutput::Relocated { .. } => {}
             }
         }
     }

@@ -43,6 +43,7 @@ fn drain(slave: &mut Slave) -> String {
             SlaveOutput::SendPacket { conn, packet } => format!("{}: {}", conn.number(), show(&packet)),
             SlaveOutput::Close { conn } => format!("close {}", conn.number()),
             SlaveOutput::Dial { id, address } => format!("dial {id} {address}"),
+            SlaveOutput::Relocated { id, address } => format!("relocated {id} {address}"),
             SlaveOutput::Published { name, handle } => format!("publish {name} {handle}"),
             SlaveOutput::Answer { waiter, answer } => format!("answer {} {answer:?}", waiter.session.bits()),
             SlaveOutput::Event(event) => format!("{event:?}"),
@@ -331,7 +332,7 @@ fn a_newcomer_is_dialled_unless_it_is_linked_or_ourselves() {
         slave.handle_packet(START, LINK, newcomer(n));
         assert!(!slave.admits(id(n)));
     }
-    assert_eq!(drain(&mut slave), "");
+    assert_eq!(drain(&mut slave), "relocated 2 host:2");
     slave.handle_unlinked(START, id(2));
     assert!(slave.admits(id(2)) && !slave.admits(id(0)));
     slave.handle_packet(START, LINK, Packet::Dead { id: id(2) });
