@@ -1,6 +1,6 @@
 //! What goes wrong, and how it is put right.
 
-use super::tcp::{End, Side};
+use super::tcp::{End, Side, Tcp};
 use super::world::{Due, World};
 use crate::message::{HarborId, HarborRequest};
 use std::time::Duration;
@@ -68,8 +68,8 @@ impl World {
 
     /// Resets a link in the middle. (A control link stays: its master would not have the id back.)
     fn cut(&mut self) {
-        let links: Vec<u64> =
-            self.tcps.iter().filter(|(_, tcp)| !tcp.is_control).map(|(id, _)| *id).collect();
+        let is_link = |tcp: &Tcp| !tcp.is_control && tcp.is_established();
+        let links: Vec<u64> = self.tcps.iter().filter(|(_, tcp)| is_link(tcp)).map(|(id, _)| *id).collect();
         if links.is_empty() {
             return;
         }

@@ -71,7 +71,12 @@ impl World {
             let now = self.now;
             let Some(open) = self.tcps.get_mut(&tcp) else { return };
             let (node, life) = open.node(side);
-            let End::Open(conn) = open.end(side) else { return };
+            let conn = match open.end(side) {
+                End::Open(conn) => conn,
+                End::Opening => return,
+                // Whoever writes to a socket that is gone is told so.
+                End::Gone => return self.reset_by(tcp, side),
+            };
             let Some(piece) = open.receive(now, side, &mut self.rng) else { return };
             match piece {
                 Piece::Bytes(bytes) => {

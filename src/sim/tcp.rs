@@ -117,6 +117,11 @@ impl Tcp {
         self.towards[side.index()].pieces.clear();
     }
 
+    /// Whether both sides have it.
+    pub(super) fn is_established(&self) -> bool {
+        self.ends.iter().all(|end| matches!(end, End::Open(_)))
+    }
+
     /// Whether both sides have dropped it.
     pub(super) fn is_over(&self) -> bool {
         self.ends == [End::Gone, End::Gone]
