@@ -13,21 +13,21 @@ use skyharbor::wire::control::{Decoder, Packet, encode};
 /// Types that a peer may not send us: they are dropped (H7).
 const DROPPED: [u8; 4] = [4, 5, 6, 9];
 
-pub struct Replay<'a> {
+pub(crate) struct Replay<'a> {
     scenario: &'a Scenario,
     plan: Plan,
-    pub stage: Stage,
+    pub(crate) stage: Stage,
     /// What the scripted peers wrote on each harbor link.
     written: Vec<(String, Vec<u8>)>,
     asked: u32,
 }
 
 impl<'a> Replay<'a> {
-    pub fn new(scenario: &'a Scenario, plan: Plan) -> Self {
+    pub(crate) fn new(scenario: &'a Scenario, plan: Plan) -> Self {
         Self { scenario, plan, stage: Stage::new(), written: Vec::new(), asked: 0 }
     }
 
-    pub fn run(mut self) -> Stage {
+    pub(crate) fn run(mut self) -> Stage {
         self.set_the_stage();
         for index in 0..self.scenario.rows.len() {
             let row = &self.scenario.rows[index];
@@ -83,7 +83,11 @@ impl<'a> Replay<'a> {
             }
             (Direction::Out, Some(Ours::Silent)) => {
                 let script = self.stage.scripts.get(&row.link);
-                assert!(script.is_none_or(|script| !script.unread.starts_with(&row.bytes)), "{}", row.meaning);
+                assert!(
+                    script.is_none_or(|script| !script.unread.starts_with(&row.bytes)),
+                    "{}",
+                    row.meaning
+                );
             }
             (Direction::Note, None) => self.note(row, true),
             (Direction::Note, Some(Ours::NotSo)) => self.note(row, false),
@@ -181,11 +185,8 @@ impl<'a> Replay<'a> {
     /// What the recorder remarked about the real node, and whether it holds for ours.
     fn note(&mut self, row: &Row, holds: bool) {
         let text = row.meaning.as_str();
-        if let Some(closes) = closing(text) {
-            if closes {
-                self.stage.close(&row.link);
-            }
-            return;
+        if peer_closes(text) {
+            return self.stage.close(&row.link);
         }
         let script = self.stage.scripts.get(&row.link);
         let all_read = self.stage.scripts.values().all(|script| script.unread.is_empty());
@@ -214,7 +215,7 @@ impl<'a> Replay<'a> {
         }
         assert!(self.plan.surplus.is_empty(), "bytes that ours should have written");
         assert!(self.plan.acts.iter().all(|(at, _)| *at < rows), "every act is played");
-        let open: Vec<&Difference> = self.plan.differences.iter().collect();
+        let open: Vec<String> = self.plan.differences.iter().map(Difference::describe).collect();
         assert!(open.is_empty(), "differences without a row: {open:?}");
         for (link, bytes) in std::mem::take(&mut self.written) {
             self.check_deliveries(&link, &bytes);
@@ -231,7 +232,8 @@ impl<'a> Replay<'a> {
         while let Some((message, rest)) = Message::read(frames, own) {
             frames = rest;
             let is_for_us = machine.services.contains(&message.dest.local());
-            if is_for_us && !DROPPED.contains(&message.kind) && !self.plan.deaf_to.contains(&message.session) {
+            if is_for_us && !DROPPED.contains(&message.kind) && !self.plan.deaf_to.contains(&message.session)
+            {
                 expected.push(message);
             }
         }
@@ -243,12 +245,16 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Whether the remark says that the scripted peer closes, and whether it was not closed before.
-fn closing(text: &str) -> Option<bool> {
-    let closes = ["we close", "We shut down", "we shut down", "master closes", "the harbor link to slave"];
-    closes.iter().any(|start| text.starts_with(start)).then_some(true).or(text
-        .starts_with("now the control link is closed")
-        .then_some(true))
+/// Whether the remark says that the scripted peer closes its side.
+fn peer_closes(text: &str) -> bool {
+    let closes = [
+        "we close",
+        "we shut down",
+        "master closes",
+        "the harbor link to slave 2 is lost",
+        "now the control link is closed",
+    ];
+    closes.iter().any(|start| text.starts_with(start))
 }
 
 fn is_out(row: &Row) -> bool {
@@ -256,7 +262,7 @@ fn is_out(row: &Row) -> bool {
 }
 
 /// The packet, if the bytes are one.
-pub fn packet(bytes: &[u8]) -> Option<Packet> {
+pub(crate) fn packet(bytes: &[u8]) -> Option<Packet> {
     let mut chunk = bytes;
     let received = Decoder::new().feed(&mut chunk).ok()??;
     Some(received.packet)
@@ -267,13 +273,13 @@ fn valid(name: &PacketName) -> Name {
 }
 
 /// The ids of dialler and acceptor of a harbor link: `1-2`, `harbor 2-5 again`.
-pub fn link_ends(link: &str) -> Option<(u8, u8)> {
+pub(crate) fn link_ends(link: &str) -> Option<(u8, u8)> {
     let ends = link.split(' ').find(|word| word.contains('-'))?;
     let (dialler, acceptor) = ends.split_once('-')?;
     Some((dialler.parse().ok()?, acceptor.parse().ok()?))
 }
 
-pub fn envelope(message: &Message) -> Envelope {
+pub(crate) fn envelope(message: &Message) -> Envelope {
     let body = match message.payload.is_empty() {
         true => Body::Empty,
         false => Body::Bytes(Payload::from_vec(message.payload.clone())),

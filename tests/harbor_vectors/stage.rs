@@ -12,7 +12,7 @@ use std::io;
 use std::time::Duration;
 
 /// The address on which machine 1 hosts the master.
-pub const MASTER: &str = "master:1";
+pub(crate) const MASTER: &str = "master:1";
 
 /// The other end of a machine's connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,42 +22,44 @@ enum Far {
 }
 
 /// A real machine, with services that only exist.
-pub struct Machine {
-    pub harbor: Harbor,
+pub(crate) struct Machine {
+    pub(crate) harbor: Harbor,
     /// Local ids of its services.
-    pub services: BTreeSet<u32>,
-    pub delivered: Vec<Envelope>,
-    pub events: Vec<Event>,
-    pub answers: Vec<HarborAnswer>,
+    pub(crate) services: BTreeSet<u32>,
+    pub(crate) delivered: Vec<Envelope>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) answers: Vec<HarborAnswer>,
 }
 
 /// A connection of a scripted peer.
 #[derive(Default)]
-pub struct Script {
+pub(crate) struct Script {
     machine: u8,
     conn: Option<ConnId>,
     /// What the machine wrote and no row has expected yet.
-    pub unread: Vec<u8>,
-    pub is_closed: bool,
+    pub(crate) unread: Vec<u8>,
+    pub(crate) is_closed: bool,
 }
 
 /// All of it.
-pub struct Stage {
-    pub now: Instant,
-    pub machines: BTreeMap<u8, Machine>,
+pub(crate) struct Stage {
+    pub(crate) now: Instant,
+    pub(crate) machines: BTreeMap<u8, Machine>,
     ends: BTreeMap<(u8, ConnId), Far>,
-    pub scripts: BTreeMap<String, Script>,
+    pub(crate) scripts: BTreeMap<String, Script>,
     listeners: BTreeMap<String, (u8, Listener)>,
     /// What a machine that dials this address gets.
-    pub peers: BTreeMap<String, String>,
-    /// What went between machines: from, to, on the control link of which slave or on a harbor link.
-    pub sniffed: BTreeMap<(String, String), Vec<u8>>,
+    pub(crate) peers: BTreeMap<String, String>,
+    /// The master's ends of control links.
+    control: BTreeSet<(u8, ConnId)>,
+    /// What went between machines, by the names of both: `slave1`, `master`.
+    pub(crate) sniffed: BTreeMap<(String, String), Vec<u8>>,
     /// Dialled addresses where nobody is.
-    pub refused: Vec<String>,
+    pub(crate) refused: Vec<String>,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             now: Instant::from_nanos(1_000_000_000),
             machines: BTreeMap::new(),
@@ -65,16 +67,16 @@ impl Stage {
             scripts: BTreeMap::new(),
             listeners: BTreeMap::new(),
             peers: BTreeMap::new(),
+            control: BTreeSet::new(),
             sniffed: BTreeMap::new(),
             refused: Vec::new(),
         }
     }
 
     /// Starts a machine; machine 1 of a stage without a scripted master hosts the master.
-    pub fn start(&mut self, id: u8, listen: &str, hosts: bool) {
+    pub(crate) fn start(&mut self, id: u8, listen: &str, hosts: bool) {
         let mut settings = Settings::new(HarborId::new(id));
-        settings.join =
-            Some(Join { listen: listen.to_owned(), advertise: None, master: MASTER.to_owned() });
+        settings.join = Some(Join { listen: listen.to_owned(), advertise: None, master: MASTER.to_owned() });
         settings.master = hosts.then(|| MASTER.to_owned());
         let machine = Machine {
             harbor: Harbor::new(settings),
@@ -88,7 +90,7 @@ impl Stage {
     }
 
     /// The process of a machine is killed.
-    pub fn kill(&mut self, id: u8) {
+    pub(crate) fn kill(&mut self, id: u8) {
         self.machines.remove(&id);
         self.listeners.retain(|_, (machine, _)| *machine != id);
         let dead: Vec<_> = self.ends.keys().filter(|(machine, _)| *machine == id).copied().collect();
@@ -98,7 +100,7 @@ impl Stage {
     }
 
     /// Gives an input to a machine and does what it wants done.
-    pub fn with(&mut self, id: u8, input: impl FnOnce(&mut Harbor, Instant)) {
+    pub(crate) fn with(&mut self, id: u8, input: impl FnOnce(&mut Harbor, Instant)) {
         let now = self.now;
         let Some(machine) = self.machines.get_mut(&id) else { return };
         input(&mut machine.harbor, now);
@@ -115,7 +117,7 @@ impl Stage {
     }
 
     /// Time passes.
-    pub fn turn(&mut self, at_ms: f64) {
+    pub(crate) fn turn(&mut self, at_ms: f64) {
         let target = Instant::from_nanos(1_000_000_000 + (at_ms * 1e6) as u64);
         loop {
             let due = |machine: &Machine| machine.harbor.poll_timeout().filter(|due| *due <= target);
@@ -144,7 +146,7 @@ impl Stage {
         }
     }
 
-    pub fn machine(&mut self, id: u8) -> &mut Machine {
+    pub(crate) fn machine(&mut self, id: u8) -> &mut Machine {
         self.machines.get_mut(&id).expect("the machine plays in this scenario")
     }
 
@@ -163,6 +165,9 @@ impl Stage {
             let accepted = self.machine(acceptor).harbor.handle_accepted(now, listener);
             self.ends.insert((id, conn), Far::Machine(acceptor, accepted));
             self.ends.insert((acceptor, accepted), Far::Machine(id, conn));
+            if listener == Listener::Master {
+                self.control.insert((acceptor, accepted));
+            }
             self.with(acceptor, |_, _| {});
             self.with(id, |harbor, now| harbor.handle_connected(now, conn));
         } else if let Some(name) = self.peers.get(address).filter(|name| !self.scripts.contains_key(*name)) {
@@ -178,7 +183,7 @@ impl Stage {
     }
 
     /// A scripted peer connects to a machine.
-    pub fn dial(&mut self, name: &str, id: u8, listener: Listener) {
+    pub(crate) fn dial(&mut self, name: &str, id: u8, listener: Listener) {
         let now = self.now;
         let conn = self.machine(id).harbor.handle_accepted(now, listener);
         self.ends.insert((id, conn), Far::Script(name.to_owned()));
@@ -188,7 +193,7 @@ impl Stage {
     }
 
     /// A scripted peer writes. A connection that the machine has closed swallows it.
-    pub fn write(&mut self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, name: &str, bytes: &[u8]) {
         let script = &self.scripts[name];
         if let (id, Some(conn)) = (script.machine, script.conn) {
             self.with(id, |harbor, now| harbor.handle_bytes(now, conn, bytes));
@@ -196,7 +201,7 @@ impl Stage {
     }
 
     /// A scripted peer closes.
-    pub fn close(&mut self, name: &str) {
+    pub(crate) fn close(&mut self, name: &str) {
         let script = self.scripts.get_mut(name).expect("a connection that was made");
         if let (id, Some(conn)) = (script.machine, script.conn.take()) {
             self.ends.remove(&(id, conn));
@@ -222,11 +227,17 @@ impl Stage {
                 script.unread.extend_from_slice(&bytes);
             }
             Some(Far::Machine(to, far)) => {
-                self.sniffed.entry((id.to_string(), to.to_string())).or_default().extend_from_slice(&bytes);
+                let way = (self.role((id, conn)), self.role((to, far)));
+                self.sniffed.entry(way).or_default().extend_from_slice(&bytes);
                 self.with(to, |harbor, now| harbor.handle_bytes(now, far, &bytes));
             }
             None => {}
         }
+    }
+
+    /// What the sniffer calls the owner of this end.
+    fn role(&self, end: (u8, ConnId)) -> String {
+        if self.control.contains(&end) { "master".to_owned() } else { format!("slave{}", end.0) }
     }
 
     /// One end is gone; the other is told.
@@ -245,32 +256,32 @@ impl Stage {
     }
 
     /// A service sends by handle.
-    pub fn send(&mut self, id: u8, envelope: Envelope) {
+    pub(crate) fn send(&mut self, id: u8, envelope: Envelope) {
         self.with(id, |harbor, now| harbor.handle_send(now, envelope));
     }
 
     /// A service asks.
-    pub fn ask(&mut self, id: u8, request: HarborRequest) {
+    pub(crate) fn ask(&mut self, id: u8, request: HarborRequest) {
         self.with(id, |harbor, now| harbor.handle_request(now, request));
     }
 
-    pub fn later(&self, secs: u64) -> Instant {
+    pub(crate) fn later(&self, secs: u64) -> Instant {
         self.now + Duration::from_secs(secs)
     }
 }
 
 /// A message of the transcript, without how it was decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub source: Handle,
-    pub dest: Handle,
-    pub session: u32,
-    pub kind: u8,
-    pub payload: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) source: Handle,
+    pub(crate) dest: Handle,
+    pub(crate) session: u32,
+    pub(crate) kind: u8,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Message {
-    pub fn of(envelope: &Envelope) -> Option<Self> {
+    pub(crate) fn of(envelope: &Envelope) -> Option<Self> {
         let payload = match &envelope.body {
             Body::Bytes(payload) => payload.to_vec(),
             Body::Empty => Vec::new(),
@@ -282,7 +293,7 @@ impl Message {
 
     /// The first frame of `bytes` and what is behind it; the receiver is node `to`. A reading of `wire.md` 4.2 that
     /// knows nothing of our decoder.
-    pub fn read(bytes: &[u8], to: u8) -> Option<(Self, &[u8])> {
+    pub(crate) fn read(bytes: &[u8], to: u8) -> Option<(Self, &[u8])> {
         let length = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
         let frame = bytes.get(4..4 + length)?;
         let (payload, trailer) = frame.split_at_checked(length.checked_sub(12)?)?;
