@@ -531,3 +531,6 @@ impl From<SendReason> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod scenarios;
 mod sniffed;
 mod stage;
 mod transcript;
+mod traps;
 
 use replay::Replay;
 use scenarios::{harbor_plan, is_written, slave_plan};
