@@ -46,6 +46,10 @@ fn packet() -> impl Strategy<Value = Packet> {
 #[derive(Clone, Debug)]
 enum MasterOp {
     Accepted,
+    /// Accepted, and `H` at once.
+    Joined(u8),
+    /// `R` of a name of the sender's own node.
+    Own(u64, u8, u8),
     /// Connections are counted from the newest backwards.
     Packet(u64, Packet),
     Fault(u64),
@@ -56,7 +60,9 @@ enum MasterOp {
 fn master_op() -> impl Strategy<Value = MasterOp> {
     let conn = || 0..8u64;
     prop_oneof![
-        3 => Just(MasterOp::Accepted),
+        2 => Just(MasterOp::Accepted),
+        4 => (1..6u8).prop_map(MasterOp::Joined),
+        6 => (conn(), 0..3u8, 0..3u8).prop_map(|(conn, name, local)| MasterOp::Own(conn, name, local)),
         12 => (conn(), packet()).prop_map(|(conn, packet)| MasterOp::Packet(conn, packet)),
         1 => conn().prop_map(MasterOp::Fault),
         1 => conn().prop_map(MasterOp::Closed),
@@ -78,6 +84,10 @@ struct MasterModel {
 impl MasterModel {
     const GUESTS_MAX: usize = 3;
     const NAMES_MAX: usize = 2;
+
+    fn id(&self, conn: u64) -> Option<u8> {
+        self.members.iter().find(|(member, _)| *member == conn).map(|(_, id)| *id)
+    }
 
     fn write(&mut self, conn: u64, packet: Option<Packet>) {
         self.written.entry(conn).or_default().push(packet);
@@ -108,7 +118,7 @@ impl MasterModel {
                 }
                 _ => self.write(conn, None),
             }
-        } else if let Some((_, sender)) = self.members.iter().find(|(member, _)| *member == conn).copied() {
+        } else if let Some(sender) = self.id(conn) {
             match packet {
                 Packet::Register { name, handle } => self.register(conn, sender, name, handle),
                 Packet::Query { name } => {
@@ -142,7 +152,7 @@ impl MasterModel {
     /// The connection is gone; `closes` if the master is the one who closes it.
     fn end(&mut self, conn: u64, closes: bool) {
         let is_guest = self.guests.iter().any(|(guest, _)| *guest == conn);
-        let id = self.members.iter().find(|(member, _)| *member == conn).map(|(_, id)| *id);
+        let id = self.id(conn);
         self.guests.retain(|(guest, _)| *guest != conn);
         self.members.retain(|(member, _)| *member != conn);
         if closes && (is_guest || id.is_some()) {
@@ -182,6 +192,20 @@ proptest! {
                     conns += 1;
                     master.handle_accepted(at(second), ConnId::new(conns));
                     model.accept(conns, second);
+                }
+                MasterOp::Joined(id) => {
+                    conns += 1;
+                    master.handle_accepted(at(second), ConnId::new(conns));
+                    model.accept(conns, second);
+                    master.handle_packet(at(second), ConnId::new(conns), hello(id));
+                    model.packet(conns, hello(id));
+                }
+                MasterOp::Own(back, text, local) => {
+                    let conn = conns.saturating_sub(back);
+                    let Some(id) = model.id(conn) else { continue };
+                    let packet = Packet::Register { name: packet_name(text), handle: handle(id, local) };
+                    master.handle_packet(at(second), ConnId::new(conn), packet.clone());
+                    model.packet(conn, packet);
                 }
                 MasterOp::Packet(back, packet) => {
                     let conn = conns.saturating_sub(back);
