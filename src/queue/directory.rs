@@ -31,7 +31,7 @@
 //! sees the slot empty. The gate stands for a store-load fence, and only who comes online pays for it.
 //!
 //! **Ids** are given out in ascending order, wrapping in 24 bits, so that an id returns as late as possible; segments
-//! that are full are passed over whole. Ids below `SERVICE_ID_FREE_MIN` are given on demand only. A generation, raised
+//! that are full are passed over whole, and one that has become empty is freed after a grace as a mailbox is. Ids below `SERVICE_ID_FREE_MIN` are given on demand only. A generation, raised
 //! with each insertion, tells the users of one id apart.
 //!
 //! Insertion, retiring and reclaiming take locks: they are the cold path.
@@ -118,13 +118,19 @@ struct Usage {
 /// What is retired, and whom it waits for.
 struct Limbo<S, M> {
     participants: Vec<Arc<CachePadded<AtomicU64>>>,
-    /// Retired since the last era.
-    fresh: Vec<NonNull<Mailbox<S, M>>>,
+    /// Retired since the last era. A segment comes after the mailbox that was its last.
+    fresh: Vec<Dead<S, M>>,
     /// Retired before the era `until`.
-    waiting: Vec<NonNull<Mailbox<S, M>>>,
+    waiting: Vec<Dead<S, M>>,
     until: u64,
-    /// Nobody can reach these any more.
-    ready: Vec<NonNull<Mailbox<S, M>>>,
+    /// Nobody can reach these any more; taken from the end.
+    ready: Vec<Dead<S, M>>,
+}
+
+/// What can no longer be found.
+enum Dead<S, M> {
+    Mailbox(NonNull<Mailbox<S, M>>),
+    Segment(NonNull<Segment<S, M>>),
 }
 
 // SAFETY: the pointers of a directory are mailboxes that are shared by their own rules; in limbo they are owned.
@@ -203,11 +209,17 @@ impl Ids {
         self.segments[segment_of(local)].as_ref().is_some_and(|usage| usage.is_used(slot_of(local)))
     }
 
-    fn release(&mut self, local: u32) {
-        if let Some(usage) = &mut self.segments[segment_of(local)] {
-            usage.set(slot_of(local), false);
-            self.len -= 1;
+    /// Frees an id. True: its segment is empty and not the next to be used.
+    fn release(&mut self, local: u32) -> bool {
+        let number = segment_of(local);
+        let Some(usage) = &mut self.segments[number] else { return false };
+        usage.set(slot_of(local), false);
+        self.len -= 1;
+        let is_empty = usage.used == 0 && number != segment_of(self.next);
+        if is_empty {
+            self.segments[number] = None;
         }
+        is_empty
     }
 }
 
@@ -219,7 +231,7 @@ struct Claim<'a, S, M> {
 
 impl<S, M> Drop for Claim<'_, S, M> {
     fn drop(&mut self) {
-        self.directory.ids.lock().release(self.local);
+        self.directory.release(self.local, None);
     }
 }
 
@@ -303,7 +315,7 @@ impl<S, M> Directory<S, M> {
         token
     }
 
-    /// The segment, made if there is none yet.
+    /// The segment of an id that is claimed, made if there is none yet.
     fn segment(&self, number: usize) -> &Segment<S, M> {
         if let Some(segment) = self.find_segment(number) {
             return segment;
@@ -316,15 +328,16 @@ impl<S, M> Directory<S, M> {
         let segment = Box::into_raw(slots).cast::<Segment<S, M>>();
         // [Q4] Release: publishes the empty slots.
         self.segments[number].store(segment, Ordering::Release);
-        // SAFETY: segments live as long as the directory.
+        // SAFETY: a segment lives while an id in it is in use.
         unsafe { &*segment }
     }
 
+    /// The segment, if there is one: for participants until their quiescent point, for others while an id in it is theirs.
     #[inline]
     fn find_segment(&self, number: usize) -> Option<&Segment<S, M>> {
         // [Q4] Acquire: sees the slots.
         let segment = self.segments.get(number)?.load(Ordering::Acquire);
-        // SAFETY: segments live as long as the directory.
+        // SAFETY: a segment lives while an id in it is in use, and until the grace of its last user is over.
         unsafe { segment.as_ref() }
     }
 
@@ -347,10 +360,25 @@ impl<S, M> Directory<S, M> {
         let slot = slot.filter(|slot| slot.load(Ordering::Relaxed) == mailbox.as_ptr());
         let slot = slot.expect("a token is retired where it was inserted");
         slot.store(ptr::null_mut(), Ordering::Relaxed);
-        self.ids.lock().release(local);
+        self.release(local, Some(mailbox));
+    }
+
+    /// Frees an id, and retires its mailbox and the segment if that is empty now.
+    fn release(&self, local: u32, mailbox: Option<NonNull<Mailbox<S, M>>>) {
+        let mut ids = self.ids.lock();
+        let segment = if ids.release(local) { self.unlink_segment(segment_of(local)) } else { None };
+        drop(ids);
         let mut limbo = self.limbo.lock();
-        limbo.fresh.push(mailbox);
-        self.retired.fetch_add(1, Ordering::Relaxed);
+        self.retired.fetch_add(usize::from(mailbox.is_some()), Ordering::Relaxed);
+        limbo.fresh.extend(mailbox.map(Dead::Mailbox));
+        limbo.fresh.extend(segment.map(Dead::Segment));
+    }
+
+    /// Under the lock of `ids`.
+    fn unlink_segment(&self, number: usize) -> Option<NonNull<Segment<S, M>>> {
+        let segment = self.segments[number].load(Ordering::Relaxed);
+        self.segments[number].store(ptr::null_mut(), Ordering::Relaxed);
+        NonNull::new(segment)
     }
 
     /// Whether something is retired and not reclaimed; one relaxed load.
@@ -372,9 +400,18 @@ impl<S, M> Directory<S, M> {
         if limbo.ready.is_empty() {
             self.end_grace(&mut limbo);
         }
-        let mailbox = limbo.ready.pop()?;
-        self.retired.fetch_sub(1, Ordering::Relaxed);
-        Some(Retired { mailbox })
+        loop {
+            match limbo.ready.pop()? {
+                Dead::Segment(segment) => {
+                    // SAFETY: its grace is over, and it is in no list any more.
+                    unsafe { free_segment(segment) }
+                }
+                Dead::Mailbox(mailbox) => {
+                    self.retired.fetch_sub(1, Ordering::Relaxed);
+                    return Some(Retired { mailbox });
+                }
+            }
+        }
     }
 
     /// Starts the next batch's grace if none runs, and ends it if it is over.
@@ -427,25 +464,38 @@ impl<S, M> Drop for Directory<S, M> {
     /// Nobody can find mailboxes any more. Idle ones are freed with what is in them. A mailbox whose token is still
     /// out there cannot be: it is left.
     fn drop(&mut self) {
-        for segment in &self.segments {
-            let segment = segment.load(Ordering::Relaxed);
-            if segment.is_null() {
-                continue;
-            }
-            // SAFETY: `segment` boxed it as a slice of this length, and nobody else knows it.
-            let slots = unsafe { Box::from_raw(segment) };
-            for slot in slots.iter() {
+        for number in 0..SEGMENTS {
+            let Some(segment) = self.unlink_segment(number) else { continue };
+            // SAFETY: nobody else knows it any more, and it is freed below.
+            for slot in unsafe { segment.as_ref() } {
                 if let Some(mailbox) = NonNull::new(slot.load(Ordering::Relaxed)) {
                     drop_if_idle(mailbox);
                 }
             }
+            // SAFETY: it is unlinked.
+            unsafe { free_segment(segment) };
         }
         let mut limbo = self.limbo.lock();
         let Limbo { fresh, waiting, ready, .. } = &mut *limbo;
-        for mailbox in fresh.drain(..).chain(waiting.drain(..)).chain(ready.drain(..)) {
-            drop(Retired { mailbox });
+        for dead in fresh.drain(..).chain(waiting.drain(..)).chain(ready.drain(..)) {
+            match dead {
+                Dead::Segment(segment) => {
+                    // SAFETY: it is in no list any more, and there are no participants.
+                    unsafe { free_segment(segment) }
+                }
+                Dead::Mailbox(mailbox) => drop(Retired { mailbox }),
+            }
         }
     }
+}
+
+/// Frees a segment.
+///
+/// # Safety
+/// It is from [`Directory::segment`], and the caller is the last to know it.
+unsafe fn free_segment<S, M>(segment: NonNull<Segment<S, M>>) {
+    // SAFETY: it was boxed as a slice of this length, and the caller is the last to know it.
+    drop(unsafe { Box::from_raw(segment.as_ptr()) });
 }
 
 fn drop_if_idle<S, M>(mailbox: NonNull<Mailbox<S, M>>) {

@@ -276,6 +276,48 @@ mod tests {
         assert_eq!(sender.len(1), LANE_MESSAGES_MAX);
     }
 
+    const SENDERS: u64 = 3;
+    const EACH: u64 = 20_000;
+    const LANES: u64 = 5;
+    /// A test that waits longer than this has lost a ring.
+    const STALL: std::time::Duration = std::time::Duration::from_secs(20);
+
+    #[test]
+    fn many_senders_lose_nothing_to_a_receiver_that_sleeps() {
+        let (sender, mut receiver, parker) = lanes(LANES as usize);
+        let mut expected = [[0; LANES as usize]; SENDERS as usize];
+        std::thread::scope(|threads| {
+            for from in 0..SENDERS {
+                let sender = sender.clone();
+                threads.spawn(move || {
+                    for n in 0..EACH {
+                        let lane = (n % LANES) as usize;
+                        while sender.send(lane, (from << 32) | (n / LANES)).is_err() {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+            let mut received = 0;
+            while received < SENDERS * EACH {
+                while let Some(lane) = receiver.poll_dirty() {
+                    while let Some(message) = receiver.take(lane) {
+                        let next = &mut expected[(message >> 32) as usize][lane];
+                        assert_eq!(message as u32, *next, "a lane keeps each sender's order");
+                        *next += 1;
+                        received += 1;
+                    }
+                }
+                if received < SENDERS * EACH {
+                    let doorbell = Arc::clone(receiver.doorbell());
+                    let rung = doorbell.sleep(|| receiver.has_dirty(), || parker.park(Some(STALL)));
+                    assert_ne!(rung, Some(false), "a ring is lost");
+                }
+            }
+        });
+        assert_eq!(receiver.poll_dirty(), None);
+    }
+
     #[test]
     fn only_a_sleeper_is_rung() {
         let (sender, mut receiver, parker) = lanes(1);

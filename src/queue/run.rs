@@ -298,6 +298,9 @@ mod locked {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::clock::Instant;
+    use crate::sync::Crew;
+    use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
     #[test]
     fn a_full_ring_spills_its_oldest_half() {
@@ -327,5 +330,113 @@ mod tests {
         assert_eq!(global.pop_into(&other), Stolen::Task(9));
         assert!(global.is_empty() && !stealer.is_empty());
         assert_eq!(global.pop_into(&other), Stolen::Empty);
+    }
+
+    const WORKERS: usize = 3;
+    const ROOTS: usize = 40;
+    /// Tasks under one root: a binary tree of this depth.
+    const DEPTH: u32 = 9;
+    const TASKS: usize = ROOTS << (DEPTH + 1);
+    /// A test that waits longer than this has lost a ring.
+    const STALL: std::time::Duration = std::time::Duration::from_secs(20);
+
+    struct Office {
+        global: Global<u64>,
+        stealers: Vec<Stealer<u64>>,
+        crew: Crew,
+        done: Vec<AtomicU32>,
+        left: AtomicUsize,
+    }
+
+    impl Office {
+        /// A task from elsewhere, and whether somebody else's hand was in the way.
+        fn search(&self, own: &RunQueue<u64>) -> Stolen<u64> {
+            let mut result = self.global.pop_into(own);
+            for stealer in &self.stealers {
+                if result == Stolen::Empty {
+                    result = stealer.steal(own);
+                }
+            }
+            result
+        }
+
+        fn has_work(&self) -> bool {
+            !self.global.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+        }
+
+        /// Marks `root << 16 | node` done and adds its two children.
+        fn run(&self, task: u64, own: &RunQueue<u64>) {
+            let (root, node) = ((task >> 16) as usize, task & 0xffff);
+            self.done[root << (DEPTH + 1) | node as usize].fetch_add(1, Ordering::Relaxed);
+            if node < 1 << DEPTH {
+                for child in [2 * node, 2 * node + 1] {
+                    own.push((root as u64) << 16 | child, &self.global);
+                }
+                self.crew.ring();
+            }
+            if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                (0..WORKERS).for_each(|worker| self.crew.ring_worker(worker));
+            }
+        }
+
+        fn work(&self, worker: usize, own: &RunQueue<u64>) {
+            let mut is_searching = false;
+            while self.left.load(Ordering::Relaxed) > 0 {
+                if let Some(task) = own.pop() {
+                    self.run(task, own);
+                    continue;
+                }
+                is_searching = is_searching || self.crew.start_search();
+                match self.search(own) {
+                    Stolen::Task(task) => {
+                        if std::mem::take(&mut is_searching) {
+                            self.crew.end_search();
+                        }
+                        self.run(task, own);
+                    }
+                    Stolen::Busy => {}
+                    Stolen::Empty => {
+                        self.crew.prepare(worker, is_searching);
+                        if self.has_work() || self.left.load(Ordering::Relaxed) == 0 {
+                            self.crew.cancel(worker);
+                        } else {
+                            let start = Instant::now();
+                            self.crew.park(worker, Some(STALL));
+                            let is_stalled = Instant::now() - start >= STALL && self.has_work();
+                            assert!(!is_stalled, "a ring is lost");
+                        }
+                        is_searching = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tasks that make tasks, on workers that steal and sleep: each runs once, and nobody oversleeps.
+    #[test]
+    fn workers_run_every_task_once() {
+        let rings: Vec<RunQueue<u64>> = (0..WORKERS).map(|_| RunQueue::new()).collect();
+        let office = Office {
+            global: Global::new(),
+            stealers: rings.iter().map(RunQueue::stealer).collect(),
+            crew: Crew::new(WORKERS),
+            done: (0..TASKS).map(|_| AtomicU32::new(0)).collect(),
+            left: AtomicUsize::new(ROOTS * ((2 << DEPTH) - 1)),
+        };
+        let office = &office;
+        std::thread::scope(|threads| {
+            for (worker, own) in rings.into_iter().enumerate() {
+                threads.spawn(move || office.work(worker, &own));
+            }
+            for root in 0..ROOTS as u64 {
+                office.global.push(root << 16 | 1);
+                office.crew.ring();
+                std::thread::yield_now();
+            }
+        });
+        for (number, done) in office.done.iter().enumerate() {
+            let is_node = number % (2 << DEPTH) > 0;
+            assert_eq!(done.load(Ordering::Relaxed), u32::from(is_node), "task {number:x}");
+        }
     }
 }

@@ -8,6 +8,9 @@ use loom::thread;
 
 type Book = Directory<u32, u32>;
 
+/// The only one of its segment, and not where the next id is: the segment is retired with it.
+const LOCAL: u32 = SLOTS as u32 + 4;
+
 struct Memory(UnsafeCell<()>);
 
 // SAFETY: nothing is inside; loom checks its uses.
@@ -39,7 +42,7 @@ fn world() -> Arc<World> {
 impl World {
     /// Pushes if the mailbox is there; returns how many were pushed.
     fn push(&self, participant: &Participant<u32, u32>, message: u32) -> usize {
-        let Some(mailbox) = participant.find(8) else { return 0 };
+        let Some(mailbox) = participant.find(LOCAL) else { return 0 };
         let mut pool = Pool::new(&self.depot);
         assert!(mailbox.push(&mut pool, message, 0).unwrap().is_none(), "a token exists or was retired");
         self.memory.uses();
@@ -68,7 +71,7 @@ impl World {
 fn a_late_push_against_reclaiming() {
     explore(3, || {
         let world = world();
-        let token = world.book.insert(None, |_, _| 0).unwrap();
+        let token = world.book.insert_at(LOCAL, None, |_, _| 0).unwrap();
         let mut participant = world.book.register();
         let other = Arc::clone(&world);
         let sender = thread::spawn(move || {
@@ -89,7 +92,7 @@ fn a_late_push_against_reclaiming() {
 fn a_quiescent_point_against_reclaiming() {
     explore(3, || {
         let world = world();
-        let token = world.book.insert(None, |_, _| 0).unwrap();
+        let token = world.book.insert_at(LOCAL, None, |_, _| 0).unwrap();
         let mut participant = world.book.register();
         participant.online();
         let other = Arc::clone(&world);
@@ -98,7 +101,7 @@ fn a_quiescent_point_against_reclaiming() {
             participant.quiescent();
             pushed += other.push(&participant, 2);
             participant.quiescent();
-            participant.find(8).is_some().then(|| other.memory.uses());
+            participant.find(LOCAL).is_some().then(|| other.memory.uses());
             drop(participant);
             pushed
         });
@@ -115,7 +118,7 @@ fn a_quiescent_point_against_reclaiming() {
 fn coming_online_against_reclaiming() {
     explore(3, || {
         let world = world();
-        let token = world.book.insert(None, |_, _| 0).unwrap();
+        let token = world.book.insert_at(LOCAL, None, |_, _| 0).unwrap();
         let mut participant = world.book.register();
         participant.online();
         let other = Arc::clone(&world);

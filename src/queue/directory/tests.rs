@@ -44,6 +44,26 @@ fn a_full_segment_is_passed_over() {
 }
 
 #[test]
+fn an_empty_segment_is_freed_after_its_grace() {
+    let (book, _) = book(SLOTS as u32);
+    let mut participant = book.register();
+    participant.online();
+    let tokens: Vec<_> = (0..SLOTS + 1).map(|_| insert(&book)).collect();
+    let has_segment = |number: usize| book.find_segment(number).is_some();
+    tokens.into_iter().for_each(|token| book.retire(token));
+    assert!(!has_segment(1) && has_segment(2), "the next id is in the latter");
+    assert!(participant.find(SLOTS as u32).is_none());
+    participant.quiescent();
+    assert!(book.reclaim().is_none(), "the grace begins here");
+    participant.quiescent();
+    assert_eq!(std::iter::from_fn(|| book.reclaim()).count(), SLOTS + 1);
+    assert!(book.limbo.lock().ready.is_empty(), "the segment is gone with the mailboxes");
+    assert_eq!(insert(&book).local(), 2 * SLOTS as u32 + 1);
+    assert!(book.insert_at(SLOTS as u32, None, |local, _| local).is_ok());
+    assert!(participant.find(SLOTS as u32).is_some(), "a new segment");
+}
+
+#[test]
 fn generations_tell_users_of_an_id_apart() {
     let (book, _) = book(8);
     let one = book.insert_at(5, None, |_, generation| generation).unwrap();
