@@ -100,7 +100,7 @@ pub const ADDRESSES_MAX: usize = 8;
 /// Names that wait for the resolver.
 pub const QUESTIONS_MAX: usize = 1024;
 /// How long a closed connection waits for its peer to close too.
-pub const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+pub const LINGER_TIME_MAX: Duration = Duration::from_millis(250);
 /// Closed connections that wait for their peers; others are closed at once.
 pub const LINGERING_MAX: usize = 64;
 /// How long a connection is silent before the system asks whether its peer lives.

@@ -10,7 +10,8 @@ use super::resolver::Resolver;
 use crate::clock::Instant;
 use crate::harbor::{Action, Event, Harbor, Listener};
 use crate::limits::{
-    EVENTS_MAX, LANE_MESSAGES_MAX, LEAVE_TIME_MAX, LINGER_TIME_MAX, READ_BYTES, UPLINK_TURN_MESSAGES_MAX,
+    EVENTS_MAX, LANE_MESSAGES_MAX, LEAVE_TIME_MAX, LINGER_TIME_MAX, READ_BYTES, SLOTS,
+    UPLINK_TURN_MESSAGES_MAX,
 };
 use crate::message::HarborRequest;
 use crate::queue::LaneReceiver;
@@ -145,8 +146,7 @@ impl IoThread {
         // 4. Deadlines.
         self.handle_deadlines(now);
         // 5. Workers begin with what was delivered while this thread writes.
-        self.inlet.offline();
-        self.inlet.online();
+        self.wake_workers();
         // 6. What goes out, one write per connection.
         self.flush(now);
         if taken > 0 || !self.ready.is_empty() {
@@ -264,9 +264,16 @@ impl IoThread {
             }
             let outcome = self.connections.handle_event(now, &mut self.reactor, event, &mut buffer);
             self.tell(now, outcome);
+            self.wake_workers();
         }
         self.ready = ready;
         self.buffer = buffer;
+    }
+
+    /// Wakes a worker if something was delivered, and lets ended services be freed.
+    fn wake_workers(&mut self) {
+        self.inlet.offline();
+        self.inlet.online();
     }
 
     fn accept(&mut self, now: Instant, listener: Listener) {
@@ -405,7 +412,8 @@ impl IoThread {
             self.harbor.handle_closed(now, conn);
             self.perform(now);
         }
-        while let Some(lane) = self.lanes.poll_dirty() {
+        for _ in 0..SLOTS {
+            let Some(lane) = self.lanes.poll_dirty() else { break };
             for _ in 0..LANE_MESSAGES_MAX {
                 let Some(outgoing) = self.lanes.take(lane) else { break };
                 self.inlet.refuse(outgoing);

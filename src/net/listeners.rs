@@ -129,15 +129,13 @@ impl Listeners {
                     reactor.count(IoCount::Accepts, 1);
                     accepted(reactor, socket);
                 }
-                Err(error) => match AcceptFailure::of(&error) {
-                    AcceptFailure::Nobody => return,
-                    AcceptFailure::Lost => reactor.count(IoCount::AcceptFailures, 1),
-                    AcceptFailure::Exhausted => {
-                        reactor.count(IoCount::AcceptFailures, 1);
-                        tracing::warn!(?listener, %error, "cannot accept, pausing");
-                        return self.pause(now, reactor, listener);
-                    }
-                },
+                Err(AcceptFailure::Nobody) => return,
+                Err(AcceptFailure::Lost) => reactor.count(IoCount::AcceptFailures, 1),
+                Err(AcceptFailure::Exhausted(error)) => {
+                    reactor.count(IoCount::AcceptFailures, 1);
+                    tracing::warn!(?listener, %error, "cannot accept, pausing");
+                    return self.pause(now, reactor, listener);
+                }
             }
         }
     }

@@ -47,11 +47,11 @@ pub(super) fn dialled(socket: &Socket) -> Option<io::Result<()>> {
 }
 
 /// Accepts one connection.
-pub(super) fn accept(listener: &Socket) -> io::Result<Socket> {
-    let (socket, _) = listener.accept()?;
-    socket.set_nonblocking(true)?;
-    tune(&socket)?;
-    Ok(socket)
+pub(super) fn accept(listener: &Socket) -> Result<Socket, AcceptFailure> {
+    let (socket, _) = listener.accept().map_err(AcceptFailure::of)?;
+    // A connection that cannot be made ready was lost meanwhile.
+    let ready = socket.set_nonblocking(true).and_then(|()| tune(&socket));
+    ready.map(|()| socket).map_err(|_| AcceptFailure::Lost)
 }
 
 /// Writes what the socket takes. A connection whose peer is gone is an error, never a SIGPIPE, whatever the host program
@@ -87,20 +87,20 @@ fn is_under_way(error: &io::Error) -> bool {
 }
 
 /// What an accept that failed means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum AcceptFailure {
     /// Nobody is waiting.
     Nobody,
     /// That one connection was lost before it was accepted.
     Lost,
     /// No descriptor or memory is left: the next try would fail at once too.
-    Exhausted,
+    Exhausted(io::Error),
 }
 
 impl AcceptFailure {
-    pub(super) fn of(error: &io::Error) -> Self {
+    fn of(error: io::Error) -> Self {
         use Errno as E;
-        match Errno::from_io_error(error) {
+        match Errno::from_io_error(&error) {
             Some(E::AGAIN) => Self::Nobody,
             // accept(2): errors of the new connection are reported by accept and mean "try again".
             Some(
@@ -115,7 +115,7 @@ impl AcceptFailure {
                 | E::HOSTUNREACH
                 | E::PERM,
             ) => Self::Lost,
-            Some(_) | None => Self::Exhausted,
+            Some(_) | None => Self::Exhausted(error),
         }
     }
 }
@@ -134,8 +134,7 @@ mod tests {
         assert!(listener.reuse_address().unwrap() && listener.nonblocking().unwrap());
         let at = listener.local_addr().unwrap().as_socket().unwrap();
         assert_eq!(local_name(&listener).unwrap(), at.to_string());
-        let nobody = AcceptFailure::of(&accept(&listener).unwrap_err());
-        assert_eq!(nobody, AcceptFailure::Nobody);
+        assert!(matches!(accept(&listener), Err(AcceptFailure::Nobody)));
         let dialling = dial(at).unwrap();
         while dialled(&dialling).is_none() {}
         for socket in [dialling, accept(&listener).unwrap()] {
@@ -175,18 +174,13 @@ mod tests {
 
     #[test]
     fn accept_failures_are_told_apart() {
-        let cases = [
-            (Errno::AGAIN, AcceptFailure::Nobody),
-            (Errno::INTR, AcceptFailure::Lost),
-            (Errno::CONNABORTED, AcceptFailure::Lost),
-            (Errno::MFILE, AcceptFailure::Exhausted),
-            (Errno::NFILE, AcceptFailure::Exhausted),
-            (Errno::NOBUFS, AcceptFailure::Exhausted),
-            (Errno::NOMEM, AcceptFailure::Exhausted),
-            (Errno::INVAL, AcceptFailure::Exhausted),
-        ];
-        for (errno, expected) in cases {
-            assert_eq!(AcceptFailure::of(&errno.into()), expected, "{errno}");
+        let of = |errno: Errno| AcceptFailure::of(errno.into());
+        assert!(matches!(of(Errno::AGAIN), AcceptFailure::Nobody));
+        for errno in [Errno::INTR, Errno::CONNABORTED, Errno::PROTO, Errno::PERM] {
+            assert!(matches!(of(errno), AcceptFailure::Lost), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL] {
+            assert!(matches!(of(errno), AcceptFailure::Exhausted(_)), "{errno}");
         }
     }
 }
