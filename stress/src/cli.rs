@@ -2,11 +2,14 @@
 
 use crate::plan::{Goal, Plan};
 use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a workload runs unless the command line says otherwise, in seconds.
 const SECS: f64 = 5.0;
+/// How long each of the four steps of `quick` runs, in seconds.
+const QUICK_SECS: f64 = 12.0;
 /// Messages of `fanin`: an amount and not a time, because its queue grows while it runs.
 const FANIN_MESSAGES: u64 = 5_000_000;
 /// Leaves of `tree`.
@@ -24,6 +27,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// One minute: ping-pong, 64 pairs, then round trips and a one-way flood to a second process over TCP
+    Quick(QuickArgs),
     /// One pair of services, one message in flight, sent both ways; counts round trips
     Pingpong(TimedArgs),
     /// One service calls another, one call at a time; counts round trips
@@ -40,8 +45,17 @@ pub(crate) enum Command {
     Tree(SpawnArgs),
     /// Idle services; shows the bytes of each
     Idle(SpawnArgs),
+    /// Two processes, one call at a time; counts round trips
+    Rtt(RttArgs),
+    /// Two processes, one way, bounded by a window; the receiver's rate from first to last message
+    Flood(FloodArgs),
+    /// Two processes, calls at a fixed rate; latency from the intended send time
+    Openloop(OpenloopArgs),
     /// Percentiles of two `.hgrm` files side by side
     Compare(CompareArgs),
+    /// The second process of a two-process workload
+    #[command(hide = true)]
+    Peer(PeerArgs),
 }
 
 /// What every workload takes.
@@ -91,6 +105,15 @@ pub(crate) struct SizeArgs {
     size: u32,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct QuickArgs {
+    /// Seconds of each of the four steps
+    #[arg(long, default_value_t = QUICK_SECS.into(), value_parser = secs_value)]
+    secs: Secs,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
 /// A local workload with latencies.
 #[derive(Args, Debug)]
 pub(crate) struct TimedArgs {
@@ -126,11 +149,89 @@ pub(crate) struct SpawnArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct RttArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    #[command(flatten)]
+    goal: GoalArgs,
+    /// Bytes of the request in its frame (64 is a pathological size for Skynet)
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(16..=16_000_000))]
+    size: u32,
+    #[command(flatten)]
+    pub(crate) histogram: HistogramArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FloodArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    #[command(flatten)]
+    goal: GoalArgs,
+    /// Bytes of a message in its frame
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=16_000_000))]
+    size: u32,
+    /// Messages under way at most [default: 16,384 or as many as make 16 MiB]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(4..=1_000_000))]
+    window: Option<u32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OpenloopArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    #[command(flatten)]
+    goal: GoalArgs,
+    /// Bytes of the request in its frame
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(16..=16_000_000))]
+    size: u32,
+    /// Requests per second
+    #[arg(long, default_value_t = 20_000.0, value_parser = rate)]
+    rate: f64,
+    #[command(flatten)]
+    pub(crate) histogram: HistogramArgs,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct CompareArgs {
     /// Percentile text of the first run
     pub(crate) first: PathBuf,
     /// Percentile text of the second run
     pub(crate) second: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PeerArgs {
+    /// Where the master listens
+    #[arg(long)]
+    pub(crate) master: SocketAddr,
+    /// Worker threads
+    #[arg(long)]
+    pub(crate) workers: usize,
+    /// Pin each worker thread to one CPU
+    #[arg(long)]
+    pub(crate) pin: bool,
+    /// The first process's seed
+    #[arg(long)]
+    pub(crate) seed: u64,
+    /// Bytes of a payload
+    #[arg(long)]
+    pub(crate) size: usize,
+}
+
+/// Seconds as a command line value that shows its default.
+#[derive(Clone, Copy, Debug)]
+struct Secs(Duration);
+
+impl From<f64> for Secs {
+    fn from(secs: f64) -> Self {
+        Self(Duration::from_secs_f64(secs))
+    }
+}
+
+impl std::fmt::Display for Secs {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_secs_f64().fmt(out)
+    }
 }
 
 impl CommonArgs {
@@ -142,6 +243,8 @@ impl CommonArgs {
             pin: self.pin,
             seed: self.seed.unwrap_or_else(Plan::fresh_seed),
             size: size as usize,
+            rate: 0.0,
+            window: None,
         }
     }
 }
@@ -157,6 +260,12 @@ impl GoalArgs {
 
     fn timed(&self) -> Goal {
         self.goal(Goal::Time(Duration::from_secs_f64(SECS)))
+    }
+}
+
+impl QuickArgs {
+    pub(crate) fn plan(&self) -> Plan {
+        self.common.plan(Goal::Time(self.secs.0), 16)
     }
 }
 
@@ -186,12 +295,43 @@ impl SpawnArgs {
     }
 }
 
+impl RttArgs {
+    pub(crate) fn plan(&self) -> Plan {
+        self.common.plan(self.goal.timed(), self.size)
+    }
+}
+
+impl FloodArgs {
+    pub(crate) fn plan(&self) -> Plan {
+        let plan = self.common.plan(self.goal.timed(), self.size);
+        Plan { window: self.window.map(u64::from), ..plan }
+    }
+}
+
+impl OpenloopArgs {
+    pub(crate) fn plan(&self) -> Plan {
+        Plan { rate: self.rate, ..self.common.plan(self.goal.timed(), self.size) }
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let secs: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     if !(0.001..=86_400.0).contains(&secs) {
         return Err("must be between 0.001 and 86400 seconds".into());
     }
     Ok(Duration::from_secs_f64(secs))
+}
+
+fn secs_value(text: &str) -> Result<Secs, String> {
+    seconds(text).map(Secs)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number of requests per second".to_owned())?;
+    if !(0.01..=10_000_000.0).contains(&rate) {
+        return Err("must be between 0.01 and 10000000 requests per second".into());
+    }
+    Ok(rate)
 }
 
 /// A count, with `_` between its digits if one likes.
@@ -221,6 +361,12 @@ mod tests {
     fn defaults_are_those_of_the_help() {
         let Command::Fanin(fanin) = parse("fanin").unwrap().command else { panic!("not fanin") };
         assert_eq!(fanin.fanin_plan().goal, Goal::Count(5_000_000));
+        let Command::Rtt(rtt) = parse("rtt --seed 7").unwrap().command else { panic!("not rtt") };
+        let plan = rtt.plan();
+        assert_eq!((plan.goal, plan.size, plan.seed), (Goal::Time(Duration::from_secs(5)), 32, 7));
+        let Command::Quick(quick) = parse("quick").unwrap().command else { panic!("not quick") };
+        assert_eq!(quick.plan().goal, Goal::Time(Duration::from_secs(12)));
+        assert_eq!(quick.common.stall, Duration::from_secs(10));
     }
 
     #[test]
@@ -237,6 +383,9 @@ mod tests {
             "ring --size 15",
             "ring --hgrm out",
             "tree --secs 1",
+            "openloop --rate 0",
+            "openloop --rate nan",
+            "flood --window 3",
             "compare a.hgrm",
             "sprint",
             "",

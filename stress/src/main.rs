@@ -6,8 +6,10 @@ mod cli;
 mod compare;
 mod hgrm;
 mod machine;
+mod pace;
 mod plan;
 mod random;
+mod remote;
 mod report;
 mod run;
 mod sample;
@@ -17,12 +19,13 @@ mod watch;
 mod workload;
 
 use clap::Parser;
-use cli::{Cli, Command, CompareArgs, LocalArgs, TimedArgs};
+use cli::{Cli, Command, CompareArgs, LocalArgs, PeerArgs, TimedArgs};
 use session::{Workload, single};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Quick(args) => session::quick(&args),
         Command::Pingpong(args) => timed(&session::PINGPONG, &args),
         Command::Call(args) => timed(&session::CALL, &args),
         Command::Pairs(args) => timed(&session::PAIRS, &args),
@@ -31,7 +34,13 @@ fn main() -> ExitCode {
         Command::Mixed(args) => counted(&session::MIXED, &args),
         Command::Tree(args) => single(&session::TREE, args.tree_plan(), &args.common, None),
         Command::Idle(args) => single(&session::IDLE, args.idle_plan(), &args.common, None),
+        Command::Rtt(args) => single(&session::RTT, args.plan(), &args.common, Some(&args.histogram)),
+        Command::Flood(args) => single(&session::FLOOD, args.plan(), &args.common, None),
+        Command::Openloop(args) => {
+            single(&session::OPENLOOP, args.plan(), &args.common, Some(&args.histogram))
+        }
         Command::Compare(args) => compare(&args),
+        Command::Peer(args) => peer(&args),
     }
 }
 
@@ -51,6 +60,16 @@ fn compare(args: &CompareArgs) -> ExitCode {
         }
         Err(error) => {
             eprintln!("cannot compare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn peer(args: &PeerArgs) -> ExitCode {
+    match remote::peer(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
             ExitCode::FAILURE
         }
     }

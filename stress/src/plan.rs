@@ -28,6 +28,10 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Bytes of a message.
     pub(crate) size: usize,
+    /// Requests per second, `openloop` only.
+    pub(crate) rate: f64,
+    /// Messages under way, `flood` only.
+    pub(crate) window: Option<u64>,
 }
 
 /// Extra facts of a run, in the order of their names.
@@ -55,6 +59,8 @@ pub(crate) enum Failure {
     Fault(#[from] Fault),
     #[error("the node failed: {0}")]
     Node(#[from] skyharbor::Error),
+    #[error("the second process {0}")]
+    Peer(String),
     #[error("{0}: {1}")]
     File(String, std::io::Error),
 }

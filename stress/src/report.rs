@@ -179,7 +179,16 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        Plan { title: String::new(), goal: Goal::Count(4), workers: 2, pin: false, seed: 9, size: 16 }
+        Plan {
+            title: String::new(),
+            goal: Goal::Count(4),
+            workers: 2,
+            pin: false,
+            seed: 9,
+            size: 16,
+            rate: 0.0,
+            window: None,
+        }
     }
 
     fn record(latency: Option<Histogram<u64>>) -> Record {

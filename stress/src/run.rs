@@ -71,6 +71,11 @@ impl<'a, T> Run<'a, T> {
         Ok(self.collect(1)?.remove(0))
     }
 
+    /// As [`Run::collect_one`], and gives up as soon as `check` fails.
+    pub(crate) fn collect_one_while(&self, check: impl FnMut() -> Result<(), Failure>) -> Result<T, Failure> {
+        Ok(self.collect_while(1, check)?.remove(0))
+    }
+
     /// Whether the run ended before its count was reached: by time or by Ctrl-C.
     pub(crate) fn is_halted(&self) -> bool {
         self.halt.load(Ordering::Relaxed)

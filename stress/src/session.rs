@@ -1,10 +1,10 @@
 //! Runs workloads one after the other, prints what they measured, and says how it ended.
 
-use crate::cli::{CommonArgs, HistogramArgs};
+use crate::cli::{CommonArgs, HistogramArgs, QuickArgs};
 use crate::plan::{Failure, Outcome, Plan};
 use crate::report::{self, Record};
 use crate::watch::{INTERRUPTED, Watch};
-use crate::{hgrm, machine, workload};
+use crate::{hgrm, machine, remote, workload};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -25,6 +25,13 @@ pub(crate) const RING: Workload = Workload { name: "ring", unit: "hops", run: wo
 pub(crate) const MIXED: Workload = Workload { name: "mixed", unit: "hops", run: workload::mixed };
 pub(crate) const TREE: Workload = Workload { name: "tree", unit: "leaves", run: workload::tree };
 pub(crate) const IDLE: Workload = Workload { name: "idle", unit: "services", run: workload::idle };
+pub(crate) const RTT: Workload = Workload { name: "rtt", unit: "trips", run: remote::rtt };
+pub(crate) const FLOOD: Workload = Workload { name: "flood", unit: "msgs", run: remote::flood };
+pub(crate) const OPENLOOP: Workload = Workload { name: "openloop", unit: "replies", run: remote::openloop };
+
+/// The steps of `quick`, with the bytes of their messages.
+const QUICK: [(Workload, usize); 4] = [(PINGPONG, 16), (PAIRS, 16), (RTT, 32), (FLOOD, 64)];
+
 /// Runs one workload.
 pub(crate) fn single(
     workload: &Workload,
@@ -47,6 +54,30 @@ pub(crate) fn single(
         return fail(workload, &failure);
     }
     end(&watch, common.json)
+}
+
+/// Runs the four steps of `quick`.
+pub(crate) fn quick(args: &QuickArgs) -> ExitCode {
+    let watch = match start(&args.common) {
+        Ok(watch) => watch,
+        Err(code) => return code,
+    };
+    let mut records = Vec::new();
+    for (number, (workload, size)) in (1..).zip(QUICK) {
+        let title = format!("{number}/{} {}", QUICK.len(), workload.name);
+        match run(&workload, &Plan { title, size, ..args.plan() }, &watch) {
+            Ok(record) => records.push(record),
+            Err(code) => {
+                print(&records, args.common.json);
+                return code;
+            }
+        }
+        if watch.interrupted() {
+            break;
+        }
+    }
+    print(&records, args.common.json);
+    end(&watch, args.common.json)
 }
 
 /// Prints what the numbers stand on and starts the watcher.

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How long a question to a service, and the end of a node, may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A node without links.
+/// A node without links, or with them.
 pub(crate) struct Stage {
     node: Node,
 }
@@ -23,6 +23,15 @@ impl Stage {
     pub(crate) fn start(config: Config, workers: usize, pin: bool) -> Result<Self, Failure> {
         let node = Node::start(config.threads(workers as u32).pin(pin))?;
         Ok(Self { node })
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Gives a service a global name.
+    pub(crate) fn register<S: Service>(&self, name: &str, service: &Addr<S>) -> Result<(), Failure> {
+        Ok(self.node.register_global(name, service)?)
     }
 
     pub(crate) fn spawn<S: Service>(&self, label: &str, service: S) -> Result<Addr<S>, Failure> {

@@ -4,7 +4,7 @@
 mod program;
 
 use program::{start, stderr, stdout};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{BufRead, BufReader};
 
 /// Starts the program, presses Ctrl-C as soon as it says that it runs, and gives its stdout, stderr and exit code.
@@ -14,7 +14,7 @@ fn interrupted(arguments: &str) -> (String, String, Option<i32>) {
     let mut first = String::new();
     errors.read_line(&mut first).expect("it says what runs");
     let id = Pid::from_child(&program);
-    kill_process(id, Signal::INT).expect("it runs");
+    kill_process_group(id, Signal::INT).expect("it runs");
     let rest: String = errors.lines().map(|line| line.expect("it is text") + "\n").collect();
     let output = program.wait_with_output().expect("it ends");
     (stdout(&output), first + &rest + &stderr(&output), output.status.code())
@@ -26,6 +26,23 @@ fn a_local_run_prints_what_it_has() {
     assert_eq!(code, Some(130), "{out}{err}");
     assert!(out.contains("workload") && out.contains("hops/s") && !out.contains("PASS"), "{out}");
     assert!(err.contains("interrupted"), "{err}");
+}
+
+#[test]
+fn a_remote_run_ends_in_order() {
+    for workload in ["rtt", "flood", "openloop"] {
+        let (out, err, code) = interrupted(&format!("{workload} --secs 600"));
+        assert_eq!(code, Some(130), "{out}{err}");
+        assert!(out.contains("workload") && !out.contains("PASS"), "{out}");
+        assert!(err.contains("interrupted") && !err.contains("FAIL"), "{err}");
+    }
+}
+
+#[test]
+fn quick_prints_the_steps_so_far() {
+    let (out, err, code) = interrupted("quick --secs 600");
+    assert_eq!(code, Some(130), "{out}{err}");
+    assert!(out.contains("\npingpong ") && !out.contains("\npairs ") && !out.contains("PASS"), "{out}");
 }
 
 #[test]

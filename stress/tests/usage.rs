@@ -7,7 +7,10 @@ use program::{run, stderr, stdout};
 #[test]
 fn the_help_names_every_workload_and_nothing_internal() {
     let help = stdout(&run("--help"));
-    for name in ["pingpong", "call", "pairs", "fanin", "ring", "mixed", "tree", "idle", "compare"] {
+    for name in [
+        "quick", "pingpong", "call", "pairs", "fanin", "ring", "mixed", "tree", "idle", "rtt", "flood",
+        "openloop", "compare",
+    ] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))),
             "{name}: {help}"
@@ -27,6 +30,7 @@ fn a_wrong_command_line_exits_with_2_and_says_why() {
         ("ring --size 15", "15 is not in 16..="),
         ("ring --hgrm x", "unexpected argument '--hgrm'"),
         ("tree --secs 1", "unexpected argument '--secs'"),
+        ("openloop --rate 0", "requests per second"),
         ("compare one.hgrm", "<SECOND>"),
     ] {
         let output = run(line);

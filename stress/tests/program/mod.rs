@@ -1,6 +1,8 @@
 //! Runs the stress program as its users do.
 #![allow(dead_code)] // each test file uses its part
 
+#[cfg(unix)]
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
 
 /// A command that runs the program.
@@ -15,9 +17,11 @@ pub(crate) fn run(arguments: &str) -> Output {
     command(arguments).output().expect("the program starts")
 }
 
-/// Starts the program and leaves it running.
+/// Starts the program, as the first of a process group as a shell does, and leaves it running.
 pub(crate) fn start(arguments: &str) -> Child {
     let mut command = command(arguments);
+    #[cfg(unix)]
+    command.process_group(0);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
