@@ -62,7 +62,6 @@ impl Worker {
             service.start(&mut cell.core, self)
         }));
         self.spawning -= 1;
-        self.origin = outer;
         let failure = match started {
             Ok(Ok(())) => match &options.local_name {
                 Some(name) if !self.shared.names.register_local(name, handle) => Some(SpawnError::Name),
@@ -71,12 +70,18 @@ impl Worker {
             Ok(Err(refused)) => Some(SpawnError::Start(refused)),
             Err(_panic) => Some(SpawnError::Panicked),
         };
+        match failure {
+            Some(_) => self.end(token, Ending { reason: CallError::NoService, stop: false }),
+            None => {
+                self.counters.add(Count::Spawned, 1);
+                self.launch(token);
+            }
+        }
+        // The parent's message is handled again, with its duty to answer.
+        self.origin = outer;
         if let Some(failure) = failure {
-            self.end(token, Ending { reason: CallError::NoService, stop: false });
             return Err(failure);
         }
-        self.counters.add(Count::Spawned, 1);
-        self.launch(token);
         Ok(Addr { handle, generation, node: self.shared.instance, _service: PhantomData })
     }
 
