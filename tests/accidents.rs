@@ -1,6 +1,8 @@
 //! Accidents in user code: whatever goes wrong in one service, the calls of all others still end, and the node goes on.
 
 use skyharbor::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn node(threads: u32) -> Node {
     Node::start(Config::local().threads(threads)).expect("a local node starts")
@@ -47,5 +49,58 @@ fn a_handler_whose_spawn_fails_still_answers() {
         let parent = node.spawn("parent", Parent(child)).expect("it starts");
         assert_eq!(node.call_blocking(&parent, Ask, secs(3)), Ok(1));
     }
+    node.shutdown(secs(5)).expect("all threads end");
+}
+
+/// A request that panics when it is dropped unhandled.
+struct Bomb(bool);
+impl Request for Bomb {
+    type Reply = u32;
+}
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0, "on purpose");
+    }
+}
+
+struct Gate(Arc<AtomicU32>);
+impl Service for Gate {}
+impl Handler<Ask> for Gate {
+    fn handle(&mut self, _: Ask, ctx: &mut Context<'_, Self>) -> Reply<u32> {
+        self.0.store(1, Ordering::Release);
+        while self.0.load(Ordering::Acquire) != 2 {
+            std::thread::yield_now();
+        }
+        ctx.exit();
+        Reply::Now(0)
+    }
+}
+impl Handler<Bomb> for Gate {
+    fn handle(&mut self, mut bomb: Bomb, _: &mut Context<'_, Self>) -> Reply<u32> {
+        bomb.0 = false;
+        Reply::Now(0)
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_queued_request_ends_no_worker() {
+    let node = node(1);
+    let gate = Arc::new(AtomicU32::new(0));
+    let service = node.spawn("gate", Gate(Arc::clone(&gate))).expect("it starts");
+    node.send(&service, Ask).expect("it lives");
+    while gate.load(Ordering::Acquire) == 0 {
+        std::thread::yield_now();
+    }
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| node.call_blocking(&service, Bomb(true), secs(3)))).collect();
+        node.send(&service, Bomb(true)).expect("it lives");
+        gate.store(2, Ordering::Release);
+        for call in waiting {
+            assert_eq!(call.join().expect("no panic"), Err(CallError::NoService));
+        }
+    });
+    let gate = node.spawn("gate", Gate(gate)).expect("the worker lives");
+    assert_eq!(node.call_blocking(&gate, Bomb(false), secs(3)), Ok(0));
     node.shutdown(secs(5)).expect("all threads end");
 }

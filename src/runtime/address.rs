@@ -236,6 +236,13 @@ fn invoke<S: Handler<R>, R: Request>(
 }
 
 impl Letter {
+    pub(crate) fn envelope(&self) -> Option<&Envelope> {
+        match self {
+            Self::Envelope(envelope) | Self::Request(envelope, _) => Some(envelope),
+            Self::Control(_) => None,
+        }
+    }
+
     pub(crate) fn envelope_mut(&mut self) -> Option<&mut Envelope> {
         match self {
             Self::Envelope(envelope) | Self::Request(envelope, _) => Some(envelope),

@@ -129,13 +129,19 @@ impl Worker {
         self.shared.service_ended();
     }
 
-    fn discard(&mut self, letter: Letter, reason: CallError) {
+    pub(super) fn discard(&mut self, letter: Letter, reason: CallError) {
         let heap = letter.heap_len();
         if heap > 0 {
             self.pool.release_bytes(heap);
         }
         self.counters.add(Count::Discarded, 1);
-        self.refuse(letter, reason);
+        let refusal = letter.envelope().and_then(|envelope| envelope.refusal(reason));
+        // What is in it is the user's, and nobody else would catch its panic here.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(letter)));
+        self.counters.add(Count::Panics, u64::from(dropped.is_err()));
+        if let Some(refusal) = refusal {
+            self.deliver(refusal);
+        }
     }
 
     /// Frees ended services that no thread can see any more, and answers what reached them late.

@@ -314,14 +314,14 @@ impl Worker {
 
     /// Hands one message to its service.
     fn dispatch(&mut self, cell: &mut Cell, letter: Letter) {
+        let Cell { core, service: Some(service) } = cell else {
+            return self.discard(letter, CallError::NoService);
+        };
         let heap = letter.heap_len();
         if heap > 0 {
             self.pool.release_bytes(heap);
         }
         self.counters.add(Count::Delivered, 1);
-        let Cell { core, service: Some(service) } = cell else {
-            return self.refuse(letter, CallError::NoService);
-        };
         match letter {
             Letter::Request(envelope, invoke) => {
                 self.origin = Origin::of(&envelope);
@@ -453,13 +453,6 @@ impl Worker {
     pub(crate) fn settle(&mut self, from: Handle, reason: CallError) {
         if std::mem::take(&mut self.origin.owed) {
             self.deliver(self.origin.failure(from, reason));
-        }
-    }
-
-    pub(super) fn refuse(&mut self, letter: Letter, reason: CallError) {
-        let refusal = letter.into_envelope().and_then(|envelope| envelope.refusal(reason));
-        if let Some(refusal) = refusal {
-            self.deliver(refusal);
         }
     }
 }
