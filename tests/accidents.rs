@@ -1,5 +1,6 @@
 //! Accidents in user code: whatever goes wrong in one service, the calls of all others still end, and the node goes on.
 
+use serde::{Deserialize, Serialize};
 use skyharbor::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,5 +103,60 @@ fn a_panic_in_the_drop_of_a_queued_request_ends_no_worker() {
     });
     let gate = node.spawn("gate", Gate(gate)).expect("the worker lives");
     assert_eq!(node.call_blocking(&gate, Bomb(false), secs(3)), Ok(0));
+    node.shutdown(secs(5)).expect("all threads end");
+}
+
+/// A value that cannot be packed: its code panics.
+#[derive(Deserialize)]
+struct Unpackable;
+impl Serialize for Unpackable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("on purpose")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Fetch(bool);
+impl Request for Fetch {
+    type Reply = Unpackable;
+}
+impl Wire for Fetch {
+    const NAME: &'static str = "fetch";
+}
+
+#[derive(Serialize, Deserialize)]
+struct Store(Unpackable);
+impl Request for Store {
+    type Reply = ();
+}
+impl Wire for Store {
+    const NAME: &'static str = "store";
+}
+
+struct Shelf;
+impl Service for Shelf {
+    fn methods(methods: &mut Methods<Self>) {
+        methods.on::<Fetch>();
+    }
+}
+impl Handler<Fetch> for Shelf {
+    fn handle(&mut self, fetch: Fetch, ctx: &mut Context<'_, Self>) -> Reply<Unpackable> {
+        if !fetch.0 {
+            return Reply::Now(Unpackable);
+        }
+        let (answer, later) = ctx.defer();
+        answer.reply(ctx, Unpackable);
+        later
+    }
+}
+
+#[test]
+fn a_reply_whose_packing_panics_is_an_error_at_its_caller() {
+    let node = node(1);
+    for (deferred, expected) in [(false, CallError::Panicked), (true, CallError::Dropped)] {
+        let shelf = node.spawn("shelf", Shelf).expect("it starts");
+        let ended = node.call_blocking(&shelf.handle(), Fetch(deferred), secs(3));
+        assert_eq!(ended.map(|_| ()), Err(expected));
+    }
     node.shutdown(secs(5)).expect("all threads end");
 }

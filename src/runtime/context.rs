@@ -205,9 +205,10 @@ impl<'a, S: Service> Context<'a, S> {
 
     /// Answers the raw message that is being handled with bytes.
     pub fn reply(&mut self, payload: impl Into<Payload>) {
+        let payload = payload.into();
         let origin = self.take_duty();
         if origin.owed {
-            let answer = origin.envelope(self.core.handle, Kind::RESPONSE, Body::Bytes(payload.into()));
+            let answer = origin.envelope(self.core.handle, Kind::RESPONSE, Body::Bytes(payload));
             self.worker.deliver(answer);
         }
     }
@@ -232,17 +233,19 @@ impl<'a, S: Service> Context<'a, S> {
 
     /// Ends the handling of a typed request: answers now, or not yet.
     pub(crate) fn finish<T: Send + 'static>(&mut self, reply: Reply<T>) {
-        let origin = self.take_duty();
-        match reply {
-            Reply::Now(value) if origin.owed => self.worker.deliver(origin.answer(self.core.handle, value)),
-            Reply::Fail(reason) if origin.owed => {
-                self.worker.deliver(origin.failure(self.core.handle, reason))
-            }
-            Reply::Later(_) if origin.owed => {
-                self.worker.deliver(origin.failure(self.core.handle, CallError::Dropped));
-            }
-            Reply::Now(_) | Reply::Fail(_) | Reply::Later(_) => {}
+        let origin = self.worker.origin;
+        if !origin.owed {
+            return;
         }
+        let from = self.core.handle;
+        // Packing is user code: if it panics the answer is still owed.
+        let answer = match reply {
+            Reply::Now(value) => origin.answer(from, value),
+            Reply::Fail(reason) => origin.failure(from, reason),
+            Reply::Later(_) => origin.failure(from, CallError::Dropped),
+        };
+        self.worker.origin.owed = false;
+        self.worker.deliver(answer);
     }
 
     /// Runs `then` once, `time` from now, ahead of queued messages. At most 1 ms late on an idle machine, never early.

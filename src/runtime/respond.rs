@@ -97,16 +97,23 @@ impl<T> Responder<T> {
 impl<T: Send + 'static> Responder<T> {
     /// Answers the caller.
     pub fn reply<S: Service>(mut self, ctx: &mut Context<'_, S>, value: T) {
-        if std::mem::take(&mut self.origin.owed) {
-            ctx.worker.deliver(self.origin.answer(self.from, value));
+        if let Some(answer) = self.take_answer(value) {
+            ctx.worker.deliver(answer);
         }
     }
 
     /// Answers the caller from any thread.
     pub fn reply_from_outside(mut self, value: T) {
-        if std::mem::take(&mut self.origin.owed) {
-            self.door.deliver(self.origin.answer(self.from, value));
+        if let Some(answer) = self.take_answer(value) {
+            self.door.deliver(answer);
         }
+    }
+
+    /// The answer, if it is owed. Packing is user code: if it panics, the duty is still there for `drop`.
+    fn take_answer(&mut self, value: T) -> Option<Envelope> {
+        let answer = self.origin.owed.then(|| self.origin.answer(self.from, value));
+        self.origin.owed = false;
+        answer
     }
 }
 
