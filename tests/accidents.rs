@@ -160,3 +160,30 @@ fn a_reply_whose_packing_panics_is_an_error_at_its_caller() {
     }
     node.shutdown(secs(5)).expect("all threads end");
 }
+
+/// Names one method twice: a mistake that panics at the first spawn.
+struct Twice;
+impl Service for Twice {
+    fn methods(methods: &mut Methods<Self>) {
+        methods.on::<Fetch>().on::<Fetch>();
+    }
+}
+impl Handler<Fetch> for Twice {
+    fn handle(&mut self, _: Fetch, _: &mut Context<'_, Self>) -> Reply<Unpackable> {
+        Reply::Fail(CallError::Unhandled)
+    }
+}
+
+#[test]
+fn a_panic_on_behalf_of_a_foreign_thread_leaves_the_node_usable() {
+    let node = node(1);
+    let parent = node.spawn("parent", Parent(Child::Refuses)).expect("it starts");
+    assert!(matches!(node.spawn("twice", Twice), Err(SpawnError::Panicked)));
+    assert_eq!(node.call_blocking(&parent, Ask, secs(3)), Ok(1));
+    let packed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        node.call_blocking(&parent.handle(), Store(Unpackable), secs(3))
+    }));
+    assert!(!matches!(packed, Ok(Ok(()))));
+    assert_eq!(node.call_blocking(&parent, Ask, secs(3)), Ok(1));
+    node.shutdown(secs(5)).expect("all threads end");
+}

@@ -129,6 +129,14 @@ impl<'a, S: Service> Context<'a, S> {
         self.call_letter(to.into(), letter, timeout, continuation(resume_raw::<S, F>, then));
     }
 
+    /// Calls with a packed request; the reply comes as it is.
+    pub(crate) fn call_packed<F>(&mut self, to: Destination, letter: Letter, timeout: Duration, then: F)
+    where
+        F: FnOnce(&mut S, &mut Context<'_, S>, Result<Body, CallError>) + Send + 'static,
+    {
+        self.call_letter(to, letter, timeout, continuation(resume_packed::<S, F>, then));
+    }
+
     fn call_letter(
         &mut self,
         to: Destination,
@@ -480,6 +488,23 @@ fn resume_typed<S, R, T, F>(
     let running = Running::<S>::of(behaviour);
     let Ok(then) = closure.open::<F>() else { unreachable!("`call` packs its closure with this function") };
     then(&mut running.service, &mut Context::new(core, worker), result.and_then(T::reply));
+}
+
+fn resume_packed<S, F>(
+    behaviour: &mut dyn Behaviour,
+    core: &mut Core,
+    worker: &mut Worker,
+    closure: Parcel,
+    result: Result<Body, CallError>,
+) where
+    S: Service,
+    F: FnOnce(&mut S, &mut Context<'_, S>, Result<Body, CallError>) + Send + 'static,
+{
+    let running = Running::<S>::of(behaviour);
+    let Ok(then) = closure.open::<F>() else {
+        unreachable!("`call_packed` packs its closure with this function")
+    };
+    then(&mut running.service, &mut Context::new(core, worker), result);
 }
 
 fn resume_raw<S, F>(

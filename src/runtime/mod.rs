@@ -64,7 +64,7 @@ use crate::message::{CallError, SendError, SendReason};
 use crate::metrics::Counts;
 use crate::queue::RunQueue;
 use address::sealed::{Packed, Route};
-use bridge::{Bridge, BridgeAddr, Job};
+use bridge::{Bridge, BridgeAddr, Job, hand_over};
 use crossbeam::channel;
 use shared::{Phase, Shared};
 use std::sync::Arc;
@@ -115,7 +115,8 @@ impl Runtime {
     /// Runs `task` on a worker and waits for what it sends back.
     ///
     /// # Errors
-    /// `Denied` on a worker of this node, `Shutdown` if it ends first, `Timeout` after `timeout`.
+    /// `Denied` on a worker of this node, `Shutdown` if it ends first, `Panicked` if the task does, `Timeout` after
+    /// `timeout`.
     fn on_worker<T: Send + 'static>(
         &self,
         timeout: Duration,
@@ -131,11 +132,15 @@ impl Runtime {
             .door()
             .post(Destination::from(&self.bridge), packed.0)
             .map_err(|_| CallError::Shutdown)?;
-        if timeout == NEVER {
-            return receiver.recv().map_err(|_| CallError::Shutdown);
-        }
-        receiver.recv_timeout(timeout).map_err(|reason| match reason {
+        let received = match timeout {
+            NEVER => receiver.recv().map_err(|_| channel::RecvTimeoutError::Disconnected),
+            _ => receiver.recv_timeout(timeout),
+        };
+        received.map_err(|reason| match reason {
             channel::RecvTimeoutError::Timeout => CallError::Timeout,
+            channel::RecvTimeoutError::Disconnected if self.shared.phase() == Phase::Running => {
+                CallError::Panicked
+            }
             channel::RecvTimeoutError::Disconnected => CallError::Shutdown,
         })
     }
@@ -154,12 +159,13 @@ impl Runtime {
         R: Request,
         T: Target<R> + Copy + Send + 'static,
     {
-        let target = *target;
-        self.on_worker(patience(timeout), move |ctx, sender| {
-            ctx.call(&target, request, timeout, move |_, _, result| {
-                let _ = sender.send(result);
-            });
-        })?
+        // Packed and unpacked here: that may be slow, and it is the user's code.
+        let letter = T::pack(request).map_err(|(reason, _)| reason)?.0;
+        let to = target.destination();
+        let answer = self.on_worker(patience(timeout), move |ctx, sender| {
+            ctx.call_packed(to, letter, timeout, move |_, _, result| hand_over(&sender, result));
+        })?;
+        answer.and_then(T::reply)
     }
 
     /// Calls with bytes from a foreign thread and waits for the reply's bytes.
@@ -175,9 +181,7 @@ impl Runtime {
     ) -> Result<crate::message::Payload, CallError> {
         let (to, payload) = (to.into(), payload.into());
         self.on_worker(patience(timeout), move |ctx, sender| {
-            ctx.call_raw(to, kind, payload, timeout, move |_, _, result| {
-                let _ = sender.send(result);
-            });
+            ctx.call_raw(to, kind, payload, timeout, move |_, _, result| hand_over(&sender, result));
         })?
     }
 
@@ -191,9 +195,7 @@ impl Runtime {
         request: impl FnOnce(crate::message::Waiter) -> crate::message::HarborRequest + Send + 'static,
     ) -> Result<crate::message::HarborAnswer, CallError> {
         self.on_worker(patience(timeout), move |ctx, sender| {
-            ctx.ask(timeout, request, move |_, _, answer| {
-                let _ = sender.send(answer);
-            });
+            ctx.ask(timeout, request, move |_, _, answer| hand_over(&sender, answer));
         })?
     }
 
@@ -226,7 +228,10 @@ impl Runtime {
         let spawned = self.on_worker(NEVER, move |ctx, sender| {
             let _ = sender.send(ctx.spawn_with(&label, options, factory));
         });
-        spawned.unwrap_or(Err(SpawnError::Shutdown))
+        spawned.unwrap_or_else(|reason| match reason {
+            CallError::Panicked => Err(SpawnError::Panicked),
+            _ => Err(SpawnError::Shutdown),
+        })
     }
 
     /// Ends a service of this node.
