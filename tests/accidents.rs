@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use skyharbor::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 fn node(threads: u32) -> Node {
     Node::start(Config::local().threads(threads)).expect("a local node starts")
@@ -185,5 +186,48 @@ fn a_panic_on_behalf_of_a_foreign_thread_leaves_the_node_usable() {
     }));
     assert!(!matches!(packed, Ok(Ok(()))));
     assert_eq!(node.call_blocking(&parent, Ask, secs(3)), Ok(1));
+    node.shutdown(secs(5)).expect("all threads end");
+}
+
+/// Keeps its own bounded mailbox full until its call has ended.
+struct Full {
+    callee: Addr<Parent>,
+    ended: Option<Result<u32, CallError>>,
+    results: Sender<Result<u32, CallError>>,
+}
+struct Fill;
+impl Request for Fill {
+    type Reply = ();
+}
+impl Service for Full {}
+impl Handler<Ask> for Full {
+    fn handle(&mut self, _: Ask, ctx: &mut Context<'_, Self>) -> Reply<u32> {
+        ctx.call(&self.callee.clone(), Ask, secs(2), |me: &mut Self, _, result| me.ended = Some(result));
+        while ctx.send(&ctx.me(), Fill).is_ok() {}
+        Reply::Now(0)
+    }
+}
+impl Handler<Fill> for Full {
+    fn handle(&mut self, _: Fill, ctx: &mut Context<'_, Self>) -> Reply<()> {
+        match self.ended {
+            Some(result) => {
+                let _ = self.results.send(result);
+            }
+            None => while ctx.send(&ctx.me(), Fill).is_ok() {},
+        }
+        Reply::Now(())
+    }
+}
+
+#[test]
+fn a_full_mailbox_takes_the_answer_to_a_call() {
+    let node = node(1);
+    let callee = node.spawn("parent", Parent(Child::Refuses)).expect("it starts");
+    let (sender, results) = channel();
+    let full = Full { callee, ended: None, results: sender };
+    let options = Spawn::new().mailbox(Bounded::messages(3));
+    let full = node.spawn_with("full", options, move || full).expect("it starts");
+    node.send(&full, Ask).expect("it lives");
+    assert_eq!(results.recv_timeout(secs(10)).expect("the call ends"), Ok(1));
     node.shutdown(secs(5)).expect("all threads end");
 }

@@ -79,6 +79,11 @@ impl Ledger {
         fits
     }
 
+    /// Counts `n` more, past any bound.
+    pub(super) fn add_past(&self, n: u64) {
+        self.pushed.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// Uncounts `n` that were not pushed in the end.
     pub(super) fn remove(&self, n: u64) {
         self.pushed.fetch_sub(n, Ordering::Relaxed);

@@ -106,6 +106,16 @@ impl<M> Pool<M> {
         self.free.pop()
     }
 
+    /// An empty node, past the node's budget if that is used up.
+    pub(super) fn take_past(&mut self) -> *mut Link {
+        loop {
+            match self.take() {
+                Some(link) => return link,
+                None => self.free = self.depot.take_past(),
+            }
+        }
+    }
+
     /// Takes back an empty node.
     ///
     /// # Safety
@@ -137,6 +147,13 @@ impl<M> Pool<M> {
         }
         self.bytes -= n;
         true
+    }
+
+    /// Reserves `n` bytes, past the node's budget if that is used up.
+    pub(super) fn reserve_bytes_past(&mut self, n: usize) {
+        if !self.reserve_bytes(n) {
+            self.depot.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        }
     }
 
     #[cold]
@@ -295,18 +312,26 @@ impl<M> Depot<M> {
 
     /// One chunk, unless the budget is used up.
     fn take(&self) -> Option<List> {
-        if !add_up_to(&self.messages, CHUNK as u64, self.messages_max) {
-            return None;
-        }
+        add_up_to(&self.messages, CHUNK as u64, self.messages_max).then(|| self.take_counted())
+    }
+
+    /// One chunk, past the budget.
+    #[cold]
+    fn take_past(&self) -> List {
+        self.messages.fetch_add(CHUNK as u64, Ordering::Relaxed);
+        self.take_counted()
+    }
+
+    fn take_counted(&self) -> List {
         let Some(number) = self.full.pop(&self.slots) else {
-            return Some(Self::allocate());
+            return Self::allocate();
         };
         let first = self.slots[number as usize].chunk.with(|chunk| {
             // SAFETY: we popped this slot, so its chunk is ours.
             unsafe { *chunk }
         });
         self.vacant.push(&self.slots, number);
-        Some(List { first, len: CHUNK })
+        List { first, len: CHUNK }
     }
 
     fn allocate() -> List {

@@ -2,9 +2,9 @@
 
 use super::address::Destination;
 use super::cell::{Cell, Control, Letter, Turn};
-use super::route::{answer_envelope, post_here};
+use super::route::{Room, answer_envelope, post_here};
 use super::shared::{Outgoing, Shared};
-use crate::message::{CallError, Envelope, HarborAnswer, Name, SendError, SendReason, Waiter};
+use crate::message::{Body, CallError, Envelope, HarborAnswer, Name, SendError, SendReason, Waiter};
 use crate::queue::{Participant, Pool};
 use crate::sync::Mutex;
 use std::sync::{Arc, Weak};
@@ -35,7 +35,11 @@ impl Door {
     ///
     /// # Errors
     /// Gives the message back with the reason; `Shutdown` once the node is gone.
-    pub(crate) fn post(&self, to: Destination, mut letter: Letter) -> Result<(), SendError<Letter>> {
+    pub(crate) fn post(&self, to: Destination, letter: Letter) -> Result<(), SendError<Letter>> {
+        self.route(to, letter, Room::Bounded)
+    }
+
+    fn route(&self, to: Destination, mut letter: Letter, room: Room) -> Result<(), SendError<Letter>> {
         let Some(shared) = self.shared.upgrade() else {
             return Err(SendError::new(SendReason::Shutdown, letter));
         };
@@ -60,7 +64,7 @@ impl Door {
             let mut way = self.way.lock();
             let Way { participant, pool } = &mut *way;
             participant.online();
-            let posted = post_here(participant, pool, handle, generation, letter);
+            let posted = post_here(participant, pool, (handle, generation), letter, room);
             participant.offline();
             posted
         };
@@ -72,7 +76,8 @@ impl Door {
     /// Sends an answer, wherever its receiver is.
     pub(crate) fn deliver(&self, answer: Envelope) {
         // An answer that nobody can take ends here: its receiver is gone or its own deadline ends the call.
-        let _ = self.post(Destination::Handle(answer.dest), Letter::Envelope(answer));
+        let to = Destination::Handle(answer.dest);
+        let _ = self.route(to, Letter::Envelope(answer), Room::Kept);
     }
 }
 
@@ -137,8 +142,13 @@ impl Inlet {
     /// Gives it back with `Unknown` (no such service) or `Full`.
     pub fn deliver(&mut self, envelope: Envelope) -> Result<(), SendError<Envelope>> {
         let handle = envelope.dest;
+        // What the harbor of this node says ends a call that was counted; what a peer sends keeps to the bounds.
+        let room = match envelope.body {
+            Body::Failure(_) | Body::Typed(_) => Room::Kept,
+            Body::Bytes(_) | Body::Empty => Room::Bounded,
+        };
         let Way { participant, pool } = &mut self.way;
-        match post_here(participant, pool, handle, None, Letter::Envelope(envelope)) {
+        match post_here(participant, pool, (handle, None), Letter::Envelope(envelope), room) {
             Ok(token) => {
                 if let Some(token) = token {
                     self.shared.global.push(token);

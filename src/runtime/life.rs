@@ -130,10 +130,6 @@ impl Worker {
     }
 
     pub(super) fn discard(&mut self, letter: Letter, reason: CallError) {
-        let heap = letter.heap_len();
-        if heap > 0 {
-            self.pool.release_bytes(heap);
-        }
         self.counters.add(Count::Discarded, 1);
         let refusal = letter.envelope().and_then(|envelope| envelope.refusal(reason));
         // What is in it is the user's, and nobody else would catch its panic here.
@@ -150,6 +146,7 @@ impl Worker {
             let mut late = Vec::new();
             drop(retired.finish(&mut self.pool, |letter| late.push(letter)));
             for letter in late {
+                self.pool.release_bytes(letter.heap_len());
                 self.discard(letter, CallError::NoService);
             }
         }

@@ -17,7 +17,11 @@ impl Worker {
     ///
     /// # Errors
     /// Gives it back with the reason.
-    pub(crate) fn post(&mut self, to: Destination, mut letter: Letter) -> Result<(), SendError<Letter>> {
+    pub(crate) fn post(&mut self, to: Destination, letter: Letter) -> Result<(), SendError<Letter>> {
+        self.route(to, letter, Room::Bounded)
+    }
+
+    fn route(&mut self, to: Destination, mut letter: Letter, room: Room) -> Result<(), SendError<Letter>> {
         let (handle, generation) = match to {
             Destination::Exact { handle, generation, node } if node == self.shared.instance => {
                 (handle, Some(generation))
@@ -36,7 +40,7 @@ impl Worker {
             return self.shared.post_away(handle, letter);
         }
         self.counters.add(Count::Sent, 1);
-        match self.post_here(handle, generation, letter) {
+        match post_here(&self.participant, &mut self.pool, (handle, generation), letter, room) {
             Ok(Some(token)) => {
                 self.ready(token);
                 Ok(())
@@ -49,19 +53,10 @@ impl Worker {
         }
     }
 
-    fn post_here(
-        &mut self,
-        handle: Handle,
-        generation: Option<u32>,
-        letter: Letter,
-    ) -> Result<Option<Turn>, SendError<Letter>> {
-        post_here(&self.participant, &mut self.pool, handle, generation, letter)
-    }
-
     /// Sends an answer; one that nobody can take is counted.
     pub(crate) fn deliver(&mut self, answer: Envelope) {
         let to = Destination::Handle(answer.dest);
-        if self.post(to, Letter::Envelope(answer)).is_err() {
+        if self.route(to, Letter::Envelope(answer), Room::Kept).is_err() {
             self.counters.add(Count::Unanswered, 1);
         }
     }
@@ -92,29 +87,34 @@ pub(crate) fn answer_envelope(waiter: Waiter, answer: HarborAnswer) -> Envelope 
     }
 }
 
+/// Where a message finds room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Within the bounds of the mailbox and of the node.
+    Bounded,
+    /// Past them: it is an answer, and its caller waits. It takes the place of the request that it ends.
+    Kept,
+}
+
 /// Puts a message into the mailbox of a service of this node; a token comes back if the caller must schedule it.
 pub(crate) fn post_here(
     participant: &Participant<Cell, Letter>,
     pool: &mut Pool<Letter>,
-    handle: Handle,
-    generation: Option<u32>,
+    (handle, generation): (Handle, Option<u32>),
     letter: Letter,
+    room: Room,
 ) -> Result<Option<Turn>, SendError<Letter>> {
     let found = participant.find(handle.local());
     let found =
         found.filter(|mailbox| generation.is_none_or(|generation| mailbox.generation() == generation));
     let Some(mailbox) = found else { return Err(SendError::new(SendReason::Unknown, letter)) };
     let heap = letter.heap_len();
-    if heap > 0 && !pool.reserve_bytes(heap) {
-        return Err(SendError::new(SendReason::Full, letter));
+    match room {
+        Room::Kept => Ok(mailbox.push_answer(pool, letter, heap)),
+        Room::Bounded => mailbox
+            .push(pool, letter, heap)
+            .map_err(|refused| SendError::new(SendReason::Full, refused.into_message())),
     }
-    mailbox.push(pool, letter, heap).map_err(|refused| {
-        let letter = refused.into_message();
-        if heap > 0 {
-            pool.release_bytes(heap);
-        }
-        SendError::new(SendReason::Full, letter)
-    })
 }
 
 impl Shared {

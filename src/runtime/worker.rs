@@ -317,10 +317,6 @@ impl Worker {
         let Cell { core, service: Some(service) } = cell else {
             return self.discard(letter, CallError::NoService);
         };
-        let heap = letter.heap_len();
-        if heap > 0 {
-            self.pool.release_bytes(heap);
-        }
         self.counters.add(Count::Delivered, 1);
         match letter {
             Letter::Request(envelope, invoke) => {
