@@ -231,3 +231,42 @@ fn a_full_mailbox_takes_the_answer_to_a_call() {
     assert_eq!(results.recv_timeout(secs(10)).expect("the call ends"), Ok(1));
     node.shutdown(secs(5)).expect("all threads end");
 }
+
+/// Calls again whenever its call fails.
+struct Stubborn {
+    gone: Addr<Parent>,
+    stop: bool,
+}
+impl Stubborn {
+    fn call(&mut self, ctx: &mut Context<'_, Self>) {
+        ctx.call(&self.gone.clone(), Ask, secs(5), |me: &mut Self, ctx, _| {
+            if !me.stop {
+                me.call(ctx);
+            }
+        });
+    }
+}
+impl Service for Stubborn {}
+impl Handler<Fill> for Stubborn {
+    fn handle(&mut self, _: Fill, ctx: &mut Context<'_, Self>) -> Reply<()> {
+        self.call(ctx);
+        Reply::Now(())
+    }
+}
+impl Handler<Ask> for Stubborn {
+    fn handle(&mut self, _: Ask, _: &mut Context<'_, Self>) -> Reply<u32> {
+        self.stop = true;
+        Reply::Now(7)
+    }
+}
+
+#[test]
+fn a_service_whose_calls_fail_for_ever_still_hears_its_messages() {
+    let node = node(1);
+    let gone = node.spawn("parent", Parent(Child::Refuses)).expect("it starts");
+    node.kill(gone).expect("it lives");
+    let stubborn = node.spawn("stubborn", Stubborn { gone, stop: false }).expect("it starts");
+    node.send(&stubborn, Fill).expect("it lives");
+    assert_eq!(node.call_blocking(&stubborn, Ask, secs(3)), Ok(7));
+    node.shutdown(secs(5)).expect("all threads end");
+}

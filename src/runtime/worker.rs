@@ -285,17 +285,15 @@ impl Worker {
                 return Verdict::Again;
             }
             *spent += 1;
-            // 3. Calls that failed when they were made, then one message.
-            let cell = token.state();
-            if cell.core.calls.as_ref().is_some_and(|calls| calls.has_failed()) {
-                self.end_failed_call(cell);
-            } else {
-                let letter = match token.pop(&mut self.pool) {
-                    Pop::Message(letter) => letter,
+            // 3. A call that failed when it was made, and a message: neither keeps the other waiting.
+            let has_failed = self.end_failed_call(token.state());
+            if token.state().core.ending.is_none() {
+                match token.pop(&mut self.pool) {
+                    Pop::Message(letter) => self.dispatch(token.state(), letter),
+                    Pop::Empty if has_failed => {}
                     Pop::Empty => return Verdict::Empty,
                     Pop::Gap => return Verdict::Again,
-                };
-                self.dispatch(token.state(), letter);
+                }
             }
             if let Some(ending) = token.state().core.ending {
                 return Verdict::Ended(ending);
@@ -347,13 +345,14 @@ impl Worker {
         (continuation.resume)(&mut **service, core, self, continuation.closure, result);
     }
 
-    fn end_failed_call(&mut self, cell: &mut Cell) {
-        let Cell { core, service: Some(service) } = cell else { return };
+    /// Whether there was one.
+    fn end_failed_call(&mut self, cell: &mut Cell) -> bool {
+        let Cell { core, service: Some(service) } = cell else { return false };
         let failed = core.calls.as_mut().and_then(|calls| calls.pop_failed());
-        if let Some((continuation, reason)) = failed {
-            self.origin = Origin::default();
-            (continuation.resume)(&mut **service, core, self, continuation.closure, Err(reason));
-        }
+        let Some((continuation, reason)) = failed else { return false };
+        self.origin = Origin::default();
+        (continuation.resume)(&mut **service, core, self, continuation.closure, Err(reason));
+        true
     }
 
     fn control(&mut self, cell: &mut Cell, letter: Letter) {
