@@ -270,3 +270,32 @@ fn a_service_whose_calls_fail_for_ever_still_hears_its_messages() {
     assert_eq!(node.call_blocking(&stubborn, Ask, secs(3)), Ok(7));
     node.shutdown(secs(5)).expect("all threads end");
 }
+
+/// Keeps the first message and passes it on while it handles the second.
+struct Keeper {
+    to: Addr<Parent>,
+    kept: Option<Message>,
+}
+impl Service for Keeper {
+    fn message(&mut self, ctx: &mut Context<'_, Self>, message: Message) -> Disposition {
+        match self.kept.take() {
+            None => {
+                self.kept = Some(message);
+                Disposition::Handled
+            }
+            Some(kept) => ctx.forward(self.to, kept),
+        }
+    }
+}
+
+#[test]
+fn forwarding_an_older_message_does_not_take_the_duty_to_answer_this_one() {
+    let node = node(1);
+    let to = node.spawn("parent", Parent(Child::Refuses)).expect("it starts");
+    let keeper = node.spawn("keeper", Keeper { to, kept: None }).expect("it starts");
+    for _ in 0..2 {
+        let ended = node.call_raw_blocking(keeper, Kind::TEXT, b"x", secs(3));
+        assert_eq!(ended.map(|_| ()), Err(CallError::Dropped));
+    }
+    node.shutdown(secs(5)).expect("all threads end");
+}

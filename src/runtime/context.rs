@@ -228,13 +228,17 @@ impl<'a, S: Service> Context<'a, S> {
 
     /// Passes a raw message on: its source and session stay, so the answer goes to the original caller.
     ///
-    /// If it cannot be passed on the caller gets the reason.
+    /// If it cannot be passed on the caller gets the reason. A message kept from before may be forwarded too; its caller
+    /// was told `Dropped` when its handling ended, and the message that is being handled is still to be answered.
     pub fn forward(&mut self, to: impl Into<Destination>, message: Message) -> Disposition {
         let Message { kind, source, session, body } = message;
+        let origin = &self.worker.origin;
+        let is_current = (origin.source, origin.session) == (source, session);
         let envelope = Envelope { source, dest: Handle::NONE, session, kind, body };
         match self.worker.post(to.into(), Letter::Envelope(envelope)) {
-            Ok(()) => self.worker.origin.owed = false,
-            Err(refused) => self.worker.settle(self.core.handle, refused.reason.into()),
+            Ok(()) if is_current => self.worker.origin.owed = false,
+            Err(refused) if is_current => self.worker.settle(self.core.handle, refused.reason.into()),
+            Ok(()) | Err(_) => {}
         }
         Disposition::Handled
     }
