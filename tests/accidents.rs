@@ -299,3 +299,14 @@ fn forwarding_an_older_message_does_not_take_the_duty_to_answer_this_one() {
     }
     node.shutdown(secs(5)).expect("all threads end");
 }
+
+#[test]
+fn a_call_that_nobody_may_answer_is_refused() {
+    let node = node(1);
+    let parent = node.spawn("parent", Parent(Child::Refuses)).expect("it starts");
+    for kind in [Kind::RESPONSE, Kind::ERROR, Kind::MULTICAST] {
+        let ended = node.call_raw_blocking(parent, kind, b"x", secs(3));
+        assert_eq!(ended.map(|_| ()), Err(CallError::Denied), "{kind:?}");
+    }
+    node.shutdown(secs(5)).expect("all threads end");
+}

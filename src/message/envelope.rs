@@ -70,8 +70,7 @@ impl Envelope {
     ///
     /// Responses and errors are never answered.
     pub fn refusal(&self, reason: CallError) -> Option<Self> {
-        let answer = matches!(self.kind, Kind::RESPONSE | Kind::ERROR | Kind::MULTICAST);
-        let waits = self.session.wants_answer() && !answer && !self.source.is_none();
+        let waits = self.session.wants_answer() && self.kind.is_answered() && !self.source.is_none();
         waits.then(|| Self::error(self.dest, self.source, self.session, reason))
     }
 }

@@ -39,6 +39,12 @@ impl Kind {
     pub const fn may_leave(self) -> bool {
         !matches!(self, Self::SYSTEM | Self::HARBOR | Self::SOCKET)
     }
+
+    /// Whether a message of this type with a session is answered: responses and errors are answers, and the session of a
+    /// multicast packet is its channel.
+    pub const fn is_answered(self) -> bool {
+        !matches!(self, Self::RESPONSE | Self::ERROR | Self::MULTICAST)
+    }
 }
 
 impl fmt::Debug for Kind {

@@ -114,7 +114,8 @@ impl<'a, S: Service> Context<'a, S> {
         }
     }
 
-    /// Calls with bytes of any kind, as Skynet's `rawcall`; the reply comes as bytes.
+    /// Calls with bytes, as Skynet's `rawcall`; the reply comes as bytes. Kinds that nobody answers ([`Kind::RESPONSE`],
+    /// [`Kind::ERROR`], [`Kind::MULTICAST`]) end with [`CallError::Denied`].
     pub fn call_raw<F>(
         &mut self,
         to: impl Into<Destination>,
@@ -125,8 +126,12 @@ impl<'a, S: Service> Context<'a, S> {
     ) where
         F: FnOnce(&mut S, &mut Context<'_, S>, Result<Payload, CallError>) + Send + 'static,
     {
+        let continuation = continuation(resume_raw::<S, F>, then);
+        if !kind.is_answered() {
+            return self.calls().fail(continuation, CallError::Denied);
+        }
         let letter = Letter::Envelope(envelope(kind, Body::Bytes(payload.into())));
-        self.call_letter(to.into(), letter, timeout, continuation(resume_raw::<S, F>, then));
+        self.call_letter(to.into(), letter, timeout, continuation);
     }
 
     /// Calls with a packed request; the reply comes as it is.
