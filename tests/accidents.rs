@@ -310,3 +310,38 @@ fn a_call_that_nobody_may_answer_is_refused() {
     }
     node.shutdown(secs(5)).expect("all threads end");
 }
+
+/// Drops its node, when it is the last to have it, on one of the node's own threads.
+struct Owner(Option<Arc<Node>>);
+impl Owner {
+    fn wait(&mut self, ctx: &mut Context<'_, Self>) {
+        if self.0.as_ref().is_some_and(|node| Arc::strong_count(node) == 1) {
+            self.0 = None;
+        } else {
+            ctx.after(millis(1), Self::wait).expect("room for a timer");
+        }
+    }
+}
+impl Service for Owner {
+    fn start(&mut self, ctx: &mut Context<'_, Self>) -> Result<(), StartError> {
+        self.wait(ctx);
+        Ok(())
+    }
+}
+
+struct Witness(Sender<&'static str>);
+impl Service for Witness {
+    fn stop(&mut self, _: &mut Context<'_, Self>) {
+        let _ = self.0.send("stopped");
+    }
+}
+
+#[test]
+fn a_node_dropped_on_its_own_thread_ends() {
+    let node = Arc::new(node(2));
+    let (sender, events) = channel();
+    node.spawn("witness", Witness(sender)).expect("it starts");
+    node.spawn("owner", Owner(Some(Arc::clone(&node)))).expect("it starts");
+    drop(node);
+    assert_eq!(events.recv_timeout(secs(5)), Ok("stopped"));
+}

@@ -25,7 +25,8 @@ use std::time::Duration;
 
 /// One node of a cluster, or one that is alone.
 ///
-/// Dropped, it is shut down with a second's patience. Several nodes may live in one process.
+/// Dropped, it is shut down with a second's patience; dropped on one of its own threads, it ends without being waited
+/// for. Several nodes may live in one process.
 pub struct Node {
     runtime: Runtime,
     harbor: HarborId,
@@ -324,9 +325,14 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.ended {
+            return;
+        }
+        match self.end(Duration::from_secs(1)) {
+            // A service had it. Its thread cannot wait for itself.
+            Err(Error::OwnThread) => self.runtime.abandon(),
             // Nobody is left to tell.
-            let _ = self.end(Duration::from_secs(1));
+            Ok(()) | Err(_) => {}
         }
     }
 }

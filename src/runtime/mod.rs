@@ -289,7 +289,14 @@ impl Runtime {
 
     /// Tells the harbor to say farewell, if there is one.
     pub fn leave(&self) {
-        let _ = self.shared.send_up(0, Outgoing::Ask(crate::message::HarborRequest::Leave));
+        self.shared.leave();
+    }
+
+    /// Ends all services and, when the last one has ended, the workers; waits for nothing. For a worker of this runtime.
+    pub fn abandon(&self) {
+        self.shared.abandon();
+        self.shared.enter(Phase::Draining);
+        self.shared.door().kill_all(CallError::Shutdown);
     }
 
     /// Ends the workers after their current turn.

@@ -9,7 +9,7 @@ use crate::clock::Instant;
 use crate::message::{Envelope, Handle, HarborId, HarborRequest};
 use crate::metrics::Counters;
 use crate::queue::{Depot, Directory, Global, LaneSender, Stealer};
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{CachePadded, Condvar, Crew, Mutex};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     serving: Vec<CachePadded<AtomicU32>>,
     uplink: Option<LaneSender<Outgoing>>,
     phase: AtomicU32,
+    /// Nobody waits for the services' ends: whoever ends the last one stops the workers.
+    abandoned: AtomicBool,
     drained: (Mutex<()>, Condvar),
     methods: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     door: OnceLock<Arc<Door>>,
@@ -96,6 +98,7 @@ impl Shared {
             serving: (0..workers).map(|_| CachePadded::new(AtomicU32::new(0))).collect(),
             uplink: settings.uplink,
             phase: AtomicU32::new(Phase::Running as u32),
+            abandoned: AtomicBool::new(false),
             drained: Default::default(),
             methods: Mutex::default(),
             door: OnceLock::new(),
@@ -133,9 +136,24 @@ impl Shared {
     /// A service ended: whoever waits for the last one looks again.
     pub(crate) fn service_ended(&self) {
         if self.phase() != Phase::Running && self.directory.is_empty() {
-            let _guard = self.drained.0.lock();
+            let guard = self.drained.0.lock();
             self.drained.1.notify_all();
+            drop(guard);
+            if self.abandoned.load(Ordering::Relaxed) {
+                self.leave();
+                self.enter(Phase::Stopped);
+            }
         }
+    }
+
+    /// Before [`Phase::Draining`]: the last service's end is the node's.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells the harbor to say farewell, if there is one.
+    pub(crate) fn leave(&self) {
+        let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Leave));
     }
 
     /// Waits until no service is left; whether that is so at the deadline.
