@@ -1,0 +1,31 @@
+//! A context ends with its handler: a continuation gets one of its own.
+
+use skyharbor::prelude::*;
+
+struct Add(i64);
+impl Request for Add {
+    type Reply = i64;
+}
+
+struct Counter {
+    total: i64,
+}
+impl Service for Counter {}
+impl Handler<Add> for Counter {
+    fn handle(&mut self, add: Add, _: &mut Context<'_, Self>) -> Reply<i64> {
+        self.total += add.0;
+        Reply::Now(self.total)
+    }
+}
+
+struct Client {
+    counter: Addr<Counter>,
+}
+impl Service for Client {
+    fn start(&mut self, ctx: &mut Context<'_, Self>) -> Result<(), StartError> {
+        ctx.call(&self.counter, Add(2), secs(1), move |_, _, _| ctx.exit());
+        Ok(())
+    }
+}
+
+fn main() {}

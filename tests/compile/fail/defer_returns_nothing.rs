@@ -1,0 +1,32 @@
+//! Whoever defers returns what `defer` gave.
+
+use skyharbor::prelude::*;
+
+struct Add(i64);
+impl Request for Add {
+    type Reply = i64;
+}
+
+struct Counter {
+    total: i64,
+}
+impl Service for Counter {}
+impl Handler<Add> for Counter {
+    fn handle(&mut self, add: Add, _: &mut Context<'_, Self>) -> Reply<i64> {
+        self.total += add.0;
+        Reply::Now(self.total)
+    }
+}
+
+struct Gate {
+    waiting: Option<Responder<i64>>,
+}
+impl Service for Gate {}
+impl Handler<Add> for Gate {
+    fn handle(&mut self, _: Add, ctx: &mut Context<'_, Self>) -> Reply<i64> {
+        let (answer, _later) = ctx.defer();
+        self.waiting = Some(answer);
+    }
+}
+
+fn main() {}

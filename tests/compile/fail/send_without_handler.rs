@@ -1,0 +1,30 @@
+//! A request cannot be sent to a service that has no handler for it.
+
+use skyharbor::prelude::*;
+
+struct Add(i64);
+impl Request for Add {
+    type Reply = i64;
+}
+
+struct Counter {
+    total: i64,
+}
+impl Service for Counter {}
+impl Handler<Add> for Counter {
+    fn handle(&mut self, add: Add, _: &mut Context<'_, Self>) -> Reply<i64> {
+        self.total += add.0;
+        Reply::Now(self.total)
+    }
+}
+
+struct Reset;
+impl Request for Reset {
+    type Reply = ();
+}
+
+fn main() {
+    let node = Node::start(Config::local()).unwrap();
+    let counter = node.spawn("counter", Counter { total: 0 }).unwrap();
+    let _ = node.send(&counter, Reset);
+}
