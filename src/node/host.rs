@@ -328,11 +328,9 @@ impl Drop for Node {
         if self.ended {
             return;
         }
-        match self.end(Duration::from_secs(1)) {
+        if let Err(Error::OwnThread) = self.end(Duration::from_secs(1)) {
             // A service had it. Its thread cannot wait for itself.
-            Err(Error::OwnThread) => self.runtime.abandon(),
-            // Nobody is left to tell.
-            Ok(()) | Err(_) => {}
+            self.runtime.abandon();
         }
     }
 }
