@@ -52,6 +52,8 @@ pub struct IoThread {
     settings: Settings,
     /// It does not sleep before this.
     busy_until: Instant,
+    /// A leave was asked for, and the machine does not know yet.
+    leave_asked: bool,
     /// When a leave that was asked for is given up.
     leave_by: Option<Instant>,
     events: Events,
@@ -85,6 +87,7 @@ impl IoThread {
             connections: Connections::default(),
             settings,
             busy_until: Instant::default(),
+            leave_asked: false,
             leave_by: None,
             events: Events::with_capacity(EVENTS_MAX),
             ready: Vec::with_capacity(EVENTS_MAX.get()),
@@ -179,7 +182,7 @@ impl IoThread {
 
     /// How long the wait may take; none = for ever.
     fn patience(&self, at_most: Option<Duration>) -> Option<Duration> {
-        if self.connections.queued() > 0 || self.lanes.has_dirty() {
+        if self.connections.queued() > 0 || self.lanes.has_dirty() || self.leave_asked {
             return Some(Duration::ZERO);
         }
         let deadlines = [self.harbor.poll_timeout(), self.reactor.next_deadline(), self.leave_by];
@@ -202,15 +205,13 @@ impl IoThread {
     /// to the lane of requests, the second to the lane of a node. So the lanes of nodes are emptied first and the lane of
     /// requests after them, and what came from that one is handled first: what was in it before any of the others, even
     /// by a sender that was interrupted in between, is among the `LANE_MESSAGES_MAX` that it can hold.
+    ///
+    /// A leave is the exception: what was sent before it still goes out. So the machine hears of it once the lanes have
+    /// been emptied after it was taken.
     fn take_outgoing(&mut self, now: Instant) -> usize {
+        let leaves = std::mem::take(&mut self.leave_asked);
         let mut messages = std::mem::take(&mut self.outgoing);
-        while messages.len() < UPLINK_TURN_MESSAGES_MAX
-            && let Some(lane) = self.lanes.poll_dirty()
-        {
-            if lane != REQUESTS {
-                self.take_lane(lane, &mut messages);
-            }
-        }
+        let is_emptied = self.take_lanes(&mut messages);
         let mut taken = messages.len();
         let requests_end = taken + LANE_MESSAGES_MAX as usize;
         while taken < requests_end
@@ -226,9 +227,30 @@ impl IoThread {
             self.handle_outgoing(now, message);
         }
         self.outgoing = messages;
+        if leaves && is_emptied {
+            self.harbor.handle_request(now, HarborRequest::Leave);
+        } else {
+            self.leave_asked |= leaves;
+        }
         self.reactor.count(IoCount::Taken, taken as u64);
         self.perform(now);
         taken
+    }
+
+    /// Takes from the lanes of nodes; whether all of them were emptied.
+    fn take_lanes(&mut self, messages: &mut Vec<Outgoing>) -> bool {
+        // Each lane once: senders that do not rest could go on for ever.
+        for _ in 0..=SLOTS {
+            if messages.len() >= UPLINK_TURN_MESSAGES_MAX {
+                return false;
+            }
+            match self.lanes.poll_dirty() {
+                Some(REQUESTS) => {}
+                Some(lane) => self.take_lane(lane, messages),
+                None => return true,
+            }
+        }
+        false
     }
 
     fn take_lane(&mut self, lane: usize, messages: &mut Vec<Outgoing>) {
@@ -244,12 +266,11 @@ impl IoThread {
     fn handle_outgoing(&mut self, now: Instant, outgoing: Outgoing) {
         match outgoing {
             Outgoing::Send(envelope) => self.harbor.handle_send(now, envelope),
-            Outgoing::Ask(request) => {
-                if matches!(request, HarborRequest::Leave) && self.leave_by.is_none() {
-                    self.leave_by = Some(now + LEAVE_TIME_MAX + LINGER_TIME_MAX);
-                }
-                self.harbor.handle_request(now, request);
+            Outgoing::Ask(HarborRequest::Leave) => {
+                self.leave_asked = true;
+                self.leave_by.get_or_insert(now + LEAVE_TIME_MAX + LINGER_TIME_MAX);
             }
+            Outgoing::Ask(request) => self.harbor.handle_request(now, request),
         }
     }
 

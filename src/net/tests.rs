@@ -3,7 +3,7 @@
 
 use super::{IoCount, IoThread, PollerBell, Resolver, Settings};
 use crate::harbor::{self, DownReason, Event, Harbor, Join, Listener};
-use crate::limits::{ACCEPTS_MAX, PAYLOAD_BYTES_MAX, SLOTS, STRANGERS_MAX};
+use crate::limits::{ACCEPTS_MAX, PAYLOAD_BYTES_MAX, SLOTS, STRANGERS_MAX, UPLINK_TURN_MESSAGES_MAX};
 use crate::message::{
     Body, CallError, Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, Session,
     Waiter,
@@ -279,12 +279,12 @@ fn a_peer_that_resets_in_the_middle_of_a_frame_takes_its_calls_along() {
 fn what_was_sent_before_a_leave_arrives() {
     let (mut rig, master, mut peer) = Rig::linked();
     let mut expected = Vec::new();
-    for number in 0..1000u32 {
-        let bytes = number.to_be_bytes().repeat(500);
+    // More than one turn takes; the request to leave is in a lane that goes before theirs.
+    for number in 0..UPLINK_TURN_MESSAGES_MAX as u32 + 1000 {
+        let bytes = number.to_be_bytes().repeat(50);
         rig.send(message(0, &bytes));
         expected.extend_from_slice(&frame(0, &bytes));
     }
-    rig.until(|rig| (rig.count(IoCount::Taken) == 1000).then_some(()));
     rig.ask(HarborRequest::Leave);
     rig.until(|_| {
         peer.read();
