@@ -76,6 +76,10 @@ impl Control {
         desk.wake_at(until);
     }
 
+    pub(super) fn is_dialling(&self, conn: ConnId) -> bool {
+        matches!(self.state, State::Dialling(dialled, _) if dialled == conn)
+    }
+
     pub(super) fn connect_failed(&mut self, master: &str, kind: io::ErrorKind, desk: &mut Desk) {
         desk.event(Event::ConnectFailed { address: master.to_owned(), kind });
         self.pause(desk);

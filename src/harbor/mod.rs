@@ -198,12 +198,20 @@ impl Harbor {
     /// A dialled connection failed; it is forgotten.
     pub fn handle_connect_failed(&mut self, now: Instant, conn: ConnId, kind: io::ErrorKind) {
         self.desk.now = now;
-        match self.desk.forget(conn) {
-            Some(Role::Link(peer)) => self.slots[peer.index()].connect_failed(conn, kind, &mut self.desk),
-            Some(Role::Control) => {
+        match self.desk.role(conn) {
+            Some(Role::Link(peer)) if self.slots[peer.index()].is_dialling(conn) => {
+                self.desk.forget(conn);
+                self.slots[peer.index()].connect_failed(conn, kind, &mut self.desk);
+            }
+            Some(Role::Control) if self.control.is_dialling(conn) => {
+                self.desk.forget(conn);
                 self.control.connect_failed(self.settings.master_address(), kind, &mut self.desk);
             }
-            Some(Role::Stranger | Role::Slave) | None => {}
+            // It was established before: its end.
+            Some(Role::Link(_) | Role::Control | Role::Stranger | Role::Slave) => {
+                self.handle_closed(now, conn)
+            }
+            None => {}
         }
         self.settle();
     }
@@ -446,3 +454,6 @@ impl Harbor {
         self.desk.role(conn).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,10 +202,14 @@ impl Slot {
         }
     }
 
+    pub(super) fn is_dialling(&mut self, conn: ConnId) -> bool {
+        matches!(self.dial(), Some(Dial::Connecting(dialled, _)) if *dialled == conn)
+    }
+
     pub(super) fn connect_failed(&mut self, conn: ConnId, kind: io::ErrorKind, desk: &mut Desk) {
         let address = self.address.clone().unwrap_or_default();
-        if let Some(dial) = self.dial()
-            && matches!(dial, Dial::Connecting(dialled, _) if *dialled == conn)
+        if self.is_dialling(conn)
+            && let Some(dial) = self.dial()
         {
             *dial = Dial::Idle;
             desk.event(Event::ConnectFailed { address, kind });

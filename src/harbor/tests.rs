@@ -1,0 +1,521 @@
+//! The machine as a whole: its roles, its names, its farewell.
+
+use super::*;
+use crate::limits::HANDSHAKE_TIME_MAX;
+use crate::message::{
+    Body, Handle, HarborAnswer, HarborRequest, LinkState, Name, NameEntry, Payload, Session, Waiter,
+};
+use crate::wire::PacketName;
+use crate::wire::control::{Packet, encode};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+mod random;
+
+/// One machine whose peers are played by hand.
+struct Bench {
+    harbor: Harbor,
+    now: Instant,
+    /// Dialled and not answered yet.
+    dialled: BTreeMap<String, ConnId>,
+    /// Everything else that it wanted done, a few words each.
+    done: Vec<String>,
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        let now = Instant::from_nanos(1_000_000_000);
+        Self { harbor: Harbor::new(settings), now, dialled: BTreeMap::new(), done: Vec::new() }
+    }
+
+    /// Node 5 under the master `master`.
+    fn slave() -> Self {
+        let mut settings = Settings::new(HarborId::new(5));
+        settings.join =
+            Some(Join { listen: "here".to_owned(), advertise: None, master: "master".to_owned() });
+        let mut bench = Self::new(settings);
+        bench.input(|harbor, now| harbor.start(now));
+        bench
+    }
+
+    /// Node 5 as a member, with its control link.
+    fn member() -> (Self, ConnId) {
+        let mut bench = Self::slave();
+        let control = bench.connect("master");
+        bench.read(control);
+        bench.packet(control, &Packet::Wait { n: 0 });
+        bench.take();
+        (bench, control)
+    }
+
+    /// A member with a link from node 2.
+    fn linked() -> (Self, ConnId, ConnId) {
+        let (mut bench, control) = Self::member();
+        let link = bench.accept(Listener::Links);
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+        bench.read(link);
+        bench.take();
+        (bench, control, link)
+    }
+
+    fn input(&mut self, input: impl FnOnce(&mut Harbor, Instant)) {
+        input(&mut self.harbor, self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.harbor.poll_action() {
+            assert!(self.harbor.balances());
+            match action {
+                Action::Listen { listener, address } => {
+                    self.harbor.handle_listening(self.now, listener, Ok(address));
+                }
+                Action::Connect { conn, address } => {
+                    self.done.push(format!("dial {address}"));
+                    self.dialled.insert(address, conn);
+                }
+                other => self.done.push(words(&other)),
+            }
+        }
+    }
+
+    /// What was done since the last look.
+    fn take(&mut self) -> String {
+        std::mem::take(&mut self.done).join(", ").replace("HarborId", "")
+    }
+
+    fn connect(&mut self, address: &str) -> ConnId {
+        let conn = self.dialled.remove(address).expect("it was dialled");
+        self.input(|harbor, now| harbor.handle_connected(now, conn));
+        conn
+    }
+
+    fn refuse(&mut self, address: &str) {
+        let conn = self.dialled.remove(address).expect("it was dialled");
+        self.input(|harbor, now| {
+            harbor.handle_connect_failed(now, conn, io::ErrorKind::ConnectionRefused);
+        });
+    }
+
+    fn accept(&mut self, listener: Listener) -> ConnId {
+        let conn = self.harbor.handle_accepted(self.now, listener);
+        self.drain();
+        conn
+    }
+
+    fn packet(&mut self, conn: ConnId, packet: &Packet) {
+        let mut bytes = Vec::new();
+        encode(packet, &[], &mut bytes).unwrap();
+        self.input(|harbor, now| harbor.handle_bytes(now, conn, &bytes));
+    }
+
+    /// The peer reads everything that was written to it.
+    fn read(&mut self, conn: ConnId) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(outbox) = self.harbor.outbox(conn) {
+            let mut slices = crate::wire::Slices::new();
+            outbox.slices(&mut slices);
+            slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+            drop(slices);
+            outbox.advance(bytes.len());
+        }
+        self.input(|harbor, now| harbor.handle_sent(now, conn));
+        bytes
+    }
+
+    fn ask(&mut self, request: HarborRequest) {
+        self.input(|harbor, now| harbor.handle_request(now, request));
+    }
+
+    fn send(&mut self, session: u32, dest: u32) {
+        let envelope = Envelope { source: self.service(), ..message(session, dest) };
+        self.input(|harbor, now| harbor.handle_send(now, envelope));
+    }
+
+    fn send_to(&mut self, session: u32, name: &str) {
+        let name = name.parse().unwrap();
+        let envelope = Envelope { source: self.service(), ..message(session, 0) };
+        self.ask(HarborRequest::Send { name, envelope });
+    }
+
+    /// The service of this node that sends and asks.
+    fn service(&self) -> Handle {
+        Handle::new(self.harbor.desk.own, 8)
+    }
+
+    fn after(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(due) = self.harbor.poll_timeout().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.input(|harbor, now| harbor.handle_timeout(now));
+        }
+        self.now = until;
+    }
+}
+
+fn message(session: u32, dest: u32) -> Envelope {
+    Envelope {
+        source: Handle::from_bits(0x0500_0008),
+        dest: Handle::from_bits(dest),
+        session: Session::from_bits(session),
+        kind: Kind::LUA,
+        body: Body::Bytes(Payload::from(b"hi")),
+    }
+}
+
+fn words(action: &Action) -> String {
+    match action {
+        Action::Deliver(envelope) => match &envelope.body {
+            Body::Failure(told) => format!("{} to {}: {told:?}", envelope.session.bits(), envelope.dest),
+            Body::Empty | Body::Bytes(_) | Body::Typed(_) => {
+                format!("{} to {}: {:?}", envelope.session.bits(), envelope.dest, envelope.kind)
+            }
+        },
+        Action::Answer { waiter, answer } => format!("{}: {answer:?}", waiter.session.bits()),
+        Action::Publish { name, handle } => format!("publish {name} {handle}"),
+        Action::Event(event) => format!("{event:?}"),
+        Action::Close { .. } => "close".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn waiter(session: u32) -> Waiter {
+    Waiter { source: Handle::from_bits(0x0500_0008), session: Session::from_bits(session) }
+}
+
+fn register(name: &str, local: u32, session: u32) -> HarborRequest {
+    let handle = Handle::new(HarborId::new(5), local);
+    HarborRequest::Register { name: name.parse().unwrap(), handle, waiter: waiter(session) }
+}
+
+fn named(name: &str, handle: u32) -> Packet {
+    Packet::Name { name: PacketName::from(name.as_bytes()), handle: Handle::from_bits(handle) }
+}
+
+const PEER_2: HarborId = HarborId::new(2);
+
+// Roles.
+
+#[test]
+fn a_node_alone_has_names_and_no_peers() {
+    let mut bench = Bench::new(Settings::new(HarborId::SINGLE));
+    bench.input(|harbor, now| harbor.start(now));
+    bench.send_to(1, "ECHO");
+    let handle = Handle::from_bits(9);
+    let name: Name = "ECHO".parse().unwrap();
+    bench.ask(HarborRequest::Register { name, handle, waiter: waiter(2) });
+    bench.send_to(3, "ECHO");
+    let told = "2: Registered, 1 to :00000009: LUA, publish ECHO :00000009, 3 to :00000009: LUA";
+    assert_eq!(bench.take(), told);
+    bench.send(4, 0x0200_0008);
+    bench.ask(HarborRequest::Connect { harbor: PEER_2, waiter: waiter(5) });
+    assert_eq!(bench.take(), "4 to :00000008: PeerDown((2)), 5: Down");
+    assert_eq!(bench.harbor.poll_timeout().filter(|due| *due < bench.now), None);
+    assert_eq!(bench.harbor.node_account().delivered, 2);
+}
+
+#[test]
+fn a_master_without_a_slave_only_serves() {
+    let settings = Settings { master: Some("master".to_owned()), ..Settings::new(HarborId::SINGLE) };
+    let mut bench = Bench::new(settings);
+    bench.input(|harbor, now| harbor.start(now));
+    let slave = bench.accept(Listener::Master);
+    bench.packet(slave, &Packet::Hello { id: PEER_2, address: "peer".to_owned() });
+    assert_eq!(bench.read(slave), b"\x03\x0cW\x02");
+    let stranger = bench.accept(Listener::Links);
+    assert!(!bench.harbor.is_open(stranger), "it has no links");
+    assert!(bench.dialled.is_empty(), "and dials nobody");
+    bench.input(|harbor, now| harbor.handle_bytes(now, slave, &[0]));
+    assert!(!bench.harbor.is_open(slave));
+}
+
+#[test]
+fn an_absent_master_is_dialled_until_it_is_there() {
+    let mut bench = Bench::slave();
+    for _ in 0..20 {
+        assert!(bench.dialled.contains_key("master"));
+        bench.refuse("master");
+        assert!(bench.dialled.is_empty(), "not at once");
+        bench.after(bench.harbor.desk.bounds.redial_time_max);
+    }
+    let control = bench.connect("master");
+    assert_eq!(bench.read(control), b"\x09\x0cH\x0a\x05\x24here");
+    bench.take();
+    bench.packet(control, &Packet::Wait { n: 0 });
+    assert_eq!(bench.take(), "MasterUp, Joined { missing: 0 }");
+}
+
+#[test]
+fn a_master_that_does_not_answer_the_dial_is_given_up_and_dialled_again() {
+    let mut bench = Bench::slave();
+    let silent = bench.dialled.remove("master").unwrap();
+    bench.after(HANDSHAKE_TIME_MAX);
+    assert!(!bench.harbor.is_open(silent));
+    bench.after(Duration::from_secs(1));
+    assert!(bench.dialled.contains_key("master"));
+}
+
+#[test]
+fn losing_the_master_costs_no_traffic_and_the_next_one_hears_all() {
+    let (mut bench, control, link) = Bench::linked();
+    bench.ask(register("MINE", 8, 1));
+    bench.ask(HarborRequest::LinkMaster { waiter: waiter(2) });
+    bench.ask(HarborRequest::LinkMaster { waiter: waiter(3) });
+    bench.take();
+    bench.input(|harbor, now| harbor.handle_closed(now, control));
+    assert_eq!(bench.take(), "MasterDown(Closed), 2: Down, 3: Down");
+    bench.send(4, 0x0200_0008);
+    assert!(bench.read(link).ends_with(&[0, 0, 0, 4]), "the link lives on");
+    bench.ask(HarborRequest::LinkMaster { waiter: waiter(5) });
+    bench.send_to(6, "WANTED");
+    assert_eq!(bench.take(), "5: Down");
+    bench.after(Duration::from_secs(1));
+    let control = bench.connect("master");
+    assert_eq!(bench.read(control), b"\x09\x0cH\x0a\x05\x24here");
+    bench.packet(control, &Packet::Wait { n: 0 });
+    let said = bench.read(control);
+    assert_eq!(said, b"\x0c\x0cR\x24MINE\x22\x08\x00\x00\x05\x09\x0cQ\x34WANTED");
+}
+
+// Links.
+
+#[test]
+fn waiters_hear_of_links_once_each() {
+    let (mut bench, _) = Bench::member();
+    for session in 1..=3 {
+        bench.ask(HarborRequest::Connect { harbor: PEER_2, waiter: waiter(session) });
+    }
+    bench.ask(HarborRequest::Link { harbor: PEER_2, waiter: waiter(4) });
+    assert_eq!(bench.take(), "4: Down", "there is no link to lose");
+    bench.ask(HarborRequest::Forget { waiter: waiter(2) });
+    let link = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+    assert_eq!(bench.take(), "Up((2)), 1: Up, 3: Up");
+    bench.ask(HarborRequest::Connect { harbor: PEER_2, waiter: waiter(5) });
+    for session in 6..=8 {
+        bench.ask(HarborRequest::Link { harbor: PEER_2, waiter: waiter(session) });
+    }
+    bench.send(9, 0x0200_0008);
+    bench.read(link);
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    let told = "5: Up, 9 to :05000008: OutcomeUnknown((2)), Down((2), Closed), 6: Down, 7: Down, 8: Down";
+    assert_eq!(bench.take(), told);
+}
+
+#[test]
+fn strangers_are_few_and_have_little_time() {
+    let (mut bench, _) = Bench::member();
+    let strangers: Vec<ConnId> = (0..=STRANGERS_MAX).map(|_| bench.accept(Listener::Links)).collect();
+    let (last, first) = strangers.split_last().unwrap();
+    assert!(!bench.harbor.is_open(*last), "one too many");
+    for (stranger, id) in first[..3].iter().zip([5, 0, 7]) {
+        bench.input(|harbor, now| harbor.handle_bytes(now, *stranger, &[id]));
+        assert_eq!(bench.harbor.is_open(*stranger), id == 7);
+    }
+    bench.after(HANDSHAKE_TIME_MAX);
+    assert!(first[3..].iter().all(|stranger| !bench.harbor.is_open(*stranger)));
+    assert!(bench.harbor.is_open(first[2]), "who said its name stays");
+}
+
+#[test]
+fn an_error_for_a_missing_service_goes_to_the_source_s_node() {
+    let (mut bench, control, link) = Bench::linked();
+    let third = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, third, &[3]));
+    bench.read(third);
+    bench.take();
+    for (source, expected) in [(0x0200_0010, link), (0x0300_0010, third)] {
+        let mut lost = message(7, 0x0500_0abc);
+        lost.source = Handle::from_bits(source);
+        bench.input(|harbor, now| harbor.handle_undeliverable(now, lost));
+        let error = b"\0\0\0\x0c\x05\0\x0a\xbc\x07\0\0\x10\0\0\0\x07";
+        assert_eq!(bench.read(expected), error, "{source:x}");
+    }
+    for nowhere in [0, 0x0500_0010] {
+        let mut lost = message(7, 0x0500_0abc);
+        lost.source = Handle::from_bits(nowhere);
+        bench.input(|harbor, now| harbor.handle_undeliverable(now, lost));
+    }
+    assert_eq!(bench.take(), "7 to :05000010: NoService", "our own service hears of it; nobody does not");
+    assert!(bench.read(control).is_empty());
+}
+
+#[test]
+fn an_answer_over_another_link_ends_the_call() {
+    let (mut bench, _, link) = Bench::linked();
+    let third = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, third, &[3]));
+    bench.send(7, 0x0200_0008);
+    bench.read(link);
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 1);
+    let response = b"\0\0\0\x0c\x03\0\0\x09\x01\0\0\x08\0\0\0\x07";
+    bench.input(|harbor, now| harbor.handle_bytes(now, third, response));
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 0, "node 2 had passed the request on to node 3");
+    bench.take();
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "Down((2), Closed)");
+}
+
+#[test]
+fn forgotten_calls_are_not_failed() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.send(7, 0x0200_0008);
+    bench.ask(HarborRequest::Forget { waiter: waiter(7) });
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "Down((2), Closed)");
+}
+
+#[test]
+fn calls_are_remembered_for_a_while_only() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.send(7, 0x0200_0008);
+    bench.after(bench.harbor.desk.bounds.call_time_max);
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 0);
+    bench.take();
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "Down((2), Closed)");
+}
+
+// Names.
+
+#[test]
+fn what_waits_for_a_name_moves_on_before_anybody_hears_of_it() {
+    let (mut bench, control, link) = Bench::linked();
+    bench.send_to(1, "FAR");
+    bench.send_to(2, "FAR");
+    bench.send_to(3, "HERE");
+    bench.ask(HarborRequest::Query {
+        name: "FAR".parse().unwrap(),
+        waiter: waiter(4),
+        deadline: Instant::FAR,
+    });
+    bench.packet(control, &named("FAR", 0x0200_0030));
+    assert_eq!(bench.take(), "publish FAR :02000030, 4: Found(:02000030)");
+    let written = bench.read(link);
+    assert_eq!((written[17], written[35], written.len()), (1, 2, 36));
+    bench.ask(register("HERE", 9, 5));
+    assert_eq!(bench.take(), "5: Registered, 3 to :05000009: LUA, publish HERE :05000009");
+    let account = bench.harbor.node_account();
+    assert_eq!((account.accepted, account.in_flight, account.delivered), (3, 2, 1));
+}
+
+#[test]
+fn nobody_s_names_expire() {
+    let (mut bench, _) = Bench::member();
+    let deadline = bench.now + Duration::from_secs(1);
+    bench.ask(HarborRequest::Query { name: "NOBODY".parse().unwrap(), waiter: waiter(1), deadline });
+    bench.send_to(2, "NOBODY");
+    bench.send_to(0, "NOBODY");
+    bench.after(Duration::from_secs(1));
+    assert_eq!(bench.take(), "1: NotFound");
+    bench.after(bench.harbor.desk.bounds.held_time_max);
+    assert_eq!(bench.take(), "2 to :05000008: NoName(\"NOBODY\")");
+    let account = bench.harbor.node_account();
+    assert_eq!((account.failed(Failure::NoName), account.queued), (2, 0));
+}
+
+#[test]
+fn names_hold_only_so_much() {
+    let mut settings = Settings::new(HarborId::SINGLE);
+    settings.bounds.name_held_messages_max = 2;
+    settings.bounds.registry.names_waited_max = 2;
+    let mut bench = Bench::new(settings);
+    for (session, name) in [(1, "A"), (2, "A"), (3, "A"), (4, "B"), (5, "C")] {
+        bench.send_to(session, name);
+    }
+    assert_eq!(bench.take(), "3 to :00000008: Full, 5 to :00000008: Full");
+    assert!(bench.harbor.balances());
+}
+
+// Farewell.
+
+#[test]
+fn a_leaving_node_flushes_and_closes() {
+    let (mut bench, control, link) = Bench::linked();
+    let stranger = bench.accept(Listener::Links);
+    bench.send(1, 0x0200_0008);
+    bench.send(2, 0x0900_0008);
+    bench.send_to(3, "NOBODY");
+    bench.read(control);
+    bench.ask(HarborRequest::Connect { harbor: HarborId::new(9), waiter: waiter(4) });
+    bench.ask(HarborRequest::Query { name: "N".parse().unwrap(), waiter: waiter(5), deadline: Instant::FAR });
+    bench.read(control);
+    bench.take();
+    bench.ask(HarborRequest::Leave);
+    let farewell = "StopListening(Links), close, 3 to :05000008: Shutdown, 2 to :05000008: Shutdown, close, 4: Down, \
+                    MasterDown(Closed)";
+    assert_eq!(bench.take(), farewell);
+    assert!(!bench.harbor.is_open(stranger));
+    bench.send(6, 0x0200_0008);
+    bench.ask(HarborRequest::Leave);
+    assert_eq!(bench.take(), "6 to :05000008: Shutdown");
+    assert!(!bench.harbor.has_left(), "the call is not written yet");
+    assert!(!bench.read(link).is_empty());
+    let end = "close, 1 to :05000008: OutcomeUnknown((2)), Down((2), Left), 5: NotFound";
+    assert_eq!(bench.take(), end);
+    assert!(bench.harbor.has_left());
+    bench.after(Duration::from_secs(3600));
+    assert_eq!(bench.take(), "", "nothing is dialled any more");
+}
+
+#[test]
+fn a_farewell_ends_though_a_peer_does_not_read() {
+    let (mut bench, _, _) = Bench::linked();
+    bench.send(1, 0x0200_0008);
+    bench.ask(HarborRequest::Leave);
+    bench.take();
+    bench.after(bench.harbor.desk.bounds.leave_time_max);
+    assert_eq!(bench.take(), "close, 1 to :05000008: PeerDown((2)), Down((2), Left)");
+    assert!(bench.harbor.has_left());
+}
+
+#[test]
+fn a_node_without_connections_leaves_at_once() {
+    let mut bench = Bench::new(Settings::new(HarborId::SINGLE));
+    bench.ask(HarborRequest::Leave);
+    assert!(bench.harbor.has_left());
+}
+
+// What it knows.
+
+#[test]
+fn the_status_shows_names_and_peers() {
+    let (mut bench, control, link) = Bench::linked();
+    bench.packet(control, &named("FAR", 0x0200_0030));
+    bench.send(1, 0x0200_0008);
+    bench.send(2, 0x0900_0008);
+    bench.packet(control, &Packet::Connect { id: HarborId::new(7), address: "peer:7".to_owned() });
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[0]));
+    bench.take();
+    bench.harbor.handle_request(bench.now, HarborRequest::Status { waiter: waiter(3) });
+    let Some(Action::Answer { answer: HarborAnswer::Status(status), .. }) = bench.harbor.poll_action() else {
+        panic!("a status")
+    };
+    let far = NameEntry { name: "FAR".parse().unwrap(), handle: Handle::from_bits(0x0200_0030) };
+    assert_eq!((status.names, status.master_up, status.names_complete), (vec![far], true, false));
+    let peers: Vec<_> = status
+        .peers
+        .iter()
+        .map(|peer| (peer.harbor.get(), peer.state, peer.held, peer.pending, peer.address.as_deref()))
+        .collect();
+    let expected = [
+        (2, LinkState::Content, 0, 1, None),
+        (7, LinkState::Wait, 0, 0, Some("peer:7")),
+        (9, LinkState::Wait, 1, 0, None),
+    ];
+    assert_eq!(peers, expected);
+}
+
+#[test]
+fn inputs_for_connections_that_are_closed_do_nothing() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    bench.take();
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[0; 100]));
+    bench.input(|harbor, now| harbor.handle_connected(now, link));
+    bench.input(|harbor, now| harbor.handle_sent(now, link));
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    bench.input(|harbor, now| harbor.handle_connect_failed(now, link, io::ErrorKind::TimedOut));
+    assert_eq!(bench.take(), "");
+    assert!(bench.harbor.outbox(link).is_none());
+}
