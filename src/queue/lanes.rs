@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(receiver.poll_dirty(), Some(0));
         receiver.doorbell().prepare();
         sender.send(0, 2).unwrap();
-        assert!(parker.park(None));
+        assert!(parker.park(Some(STALL)));
         receiver.doorbell().cancel();
     }
 }

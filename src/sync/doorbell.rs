@@ -281,6 +281,9 @@ impl Crew {
 mod tests {
     use super::*;
 
+    /// A test that waits longer than this has lost a ring.
+    const STALL: Duration = Duration::from_secs(20);
+
     #[test]
     fn a_bell_rings_once_and_only_for_a_sleeper() {
         let parker = Arc::new(Parker::new());
@@ -289,7 +292,7 @@ mod tests {
         doorbell.prepare();
         assert!(doorbell.ring());
         assert!(!doorbell.ring(), "already rung");
-        assert!(parker.park(None), "the ring waited for the sleep");
+        assert!(parker.park(Some(STALL)), "the ring waited for the sleep");
         assert_eq!(doorbell.sleep(|| true, || ()), None, "work keeps awake");
         assert!(!doorbell.ring());
     }
@@ -309,9 +312,9 @@ mod tests {
         assert_eq!(crew.asleep(), 2);
         assert!(crew.ring());
         assert!(!crew.ring(), "one searches now");
-        assert!(crew.park(1, None), "the last to sleep is woken first");
+        assert!(crew.park(1, Some(STALL)), "the last to sleep is woken first");
         crew.end_search();
-        assert!(crew.park(0, None), "the last searcher woke the next");
+        assert!(crew.park(0, Some(STALL)), "the last searcher woke the next");
         assert_eq!(crew.asleep(), 0);
     }
 
@@ -323,7 +326,7 @@ mod tests {
         crew.prepare(1, false);
         assert!(!crew.ring(), "0 searches");
         crew.end_search();
-        assert!(crew.park(1, None), "0 rang when it found work");
+        assert!(crew.park(1, Some(STALL)), "0 rang when it found work");
         crew.prepare(1, true);
         assert!(!crew.park(1, Some(Duration::from_micros(1))), "a timeout ends a sleep");
         assert!(!crew.start_search(), "half of two searches already");
