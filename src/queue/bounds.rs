@@ -48,6 +48,23 @@ impl<M> fmt::Debug for PushError<M> {
     }
 }
 
+/// Which bound refuses a message.
+pub(super) enum Full {
+    Mailbox,
+    Node,
+}
+
+impl Full {
+    /// The error that gives the message back.
+    #[cold]
+    pub(super) fn refuse<M>(self, message: M) -> PushError<M> {
+        match self {
+            Self::Mailbox => PushError::MailboxFull(message),
+            Self::Node => PushError::NodeFull(message),
+        }
+    }
+}
+
 /// The senders' half of a count: what was ever pushed, and the owner's count of what was popped as last seen.
 ///
 /// Relaxed throughout: counts publish nothing. A refused send is counted for a moment, so that another one may be
@@ -63,6 +80,7 @@ impl Ledger {
     }
 
     /// Counts `n` more if that keeps to `max`.
+    #[inline]
     pub(super) fn add(&self, n: u64, max: u64, popped: &AtomicU64) -> bool {
         let before = self.pushed.fetch_add(n, Ordering::Relaxed);
         // What was popped may be newer than our place in the order of pushes: then nothing waits before us.
@@ -91,6 +109,7 @@ impl Ledger {
 }
 
 /// Counts in a word that only the caller writes.
+#[inline]
 pub(super) fn count(word: &AtomicU64, n: u64) {
     word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }

@@ -40,7 +40,7 @@
 //!
 //! The control list shares the owner's line: control messages are rare, so the owner's look at it stays in its cache.
 
-use super::bounds::{Bounds, Ledger, PushError, count};
+use super::bounds::{Bounds, Full, Ledger, PushError, count};
 use super::node::{self, Link, Node};
 use super::pool::Pool;
 #[cfg(not(loom))]
@@ -63,14 +63,17 @@ const TAGS: usize = IDLE | KICK;
 
 const _: () = assert!(align_of::<Link>() > TAGS);
 
+#[inline]
 fn tags(head: *mut Link) -> usize {
     head.addr() & TAGS
 }
 
+#[inline]
 fn tagged(link: *mut Link, tags: usize) -> *mut Link {
     link.map_addr(|address| address | tags)
 }
 
+#[inline]
 fn untagged(head: *mut Link) -> *mut Link {
     head.map_addr(|address| address & !TAGS)
 }
@@ -196,8 +199,14 @@ impl<S, M> Mailbox<S, M> {
         message: M,
         bytes: usize,
     ) -> Result<Option<Token<S, M>>, PushError<M>> {
-        let node = self.fill_node(pool, message, bytes)?;
-        Ok(self.publish(node, node))
+        match self.take_node(pool, bytes) {
+            Ok(node) => {
+                // SAFETY: the node is empty and ours.
+                unsafe { Node::fill(node, message, bytes) };
+                Ok(self.publish(node, node))
+            }
+            Err(full) => Err(full.refuse(message)),
+        }
     }
 
     /// As [`Mailbox::push`], past every bound, which it counts against: for answers, each of which ends a call that was
@@ -228,13 +237,15 @@ impl<S, M> Mailbox<S, M> {
         let mut done = ChainPushed { count: 0, token: None, refused: None };
         let (mut first, mut last) = (ptr::null_mut(), ptr::null_mut());
         for (message, bytes) in messages {
-            let node = match self.fill_node(pool, message, bytes) {
+            let node = match self.take_node(pool, bytes) {
                 Ok(node) => node,
-                Err(refused) => {
-                    done.refused = Some(refused);
+                Err(full) => {
+                    done.refused = Some(full.refuse(message));
                     break;
                 }
             };
+            // SAFETY: the node is empty and ours.
+            unsafe { Node::fill(node, message, bytes) };
             if done.count == 0 {
                 first = node;
             } else {
@@ -250,28 +261,26 @@ impl<S, M> Mailbox<S, M> {
         done
     }
 
-    /// A filled node without a successor, counted against every bound.
+    /// An empty node without a successor for a message with so many bytes, which is counted against every bound.
     #[inline]
-    fn fill_node(&self, pool: &mut Pool<M>, message: M, bytes: usize) -> Result<*mut Link, PushError<M>> {
+    fn take_node(&self, pool: &mut Pool<M>, bytes: usize) -> Result<*mut Link, Full> {
         let Bounds { messages, bytes: bytes_max } = self.senders.bounds;
         if messages != 0 && !self.senders.messages.add(1, messages.into(), &self.owner.popped_messages) {
-            return Err(PushError::MailboxFull(message));
+            return Err(Full::Mailbox);
         }
         if bytes_max != 0 && !self.senders.bytes.add(bytes as u64, bytes_max, &self.owner.popped_bytes) {
             self.uncount(0);
-            return Err(PushError::MailboxFull(message));
+            return Err(Full::Mailbox);
         }
         if bytes != 0 && !pool.reserve_bytes(bytes) {
             self.uncount(bytes);
-            return Err(PushError::NodeFull(message));
+            return Err(Full::Node);
         }
         let Some(node) = pool.take() else {
             pool.release_bytes(bytes);
             self.uncount(bytes);
-            return Err(PushError::NodeFull(message));
+            return Err(Full::Node);
         };
-        // SAFETY: the pool gave us this empty node.
-        unsafe { Node::fill(node, message, bytes) };
         // SAFETY: the node is ours.
         unsafe { node::set_next(node, ptr::null_mut()) };
         Ok(node)

@@ -89,6 +89,7 @@ impl<M> Node<M> {
 ///
 /// # Safety
 /// `link` is alive.
+#[inline]
 pub(super) unsafe fn next(link: *mut Link) -> *mut Link {
     // SAFETY: the caller says that it is alive.
     let link = unsafe { &*link };
@@ -99,6 +100,7 @@ pub(super) unsafe fn next(link: *mut Link) -> *mut Link {
 ///
 /// # Safety
 /// `link` is alive.
+#[inline]
 pub(super) unsafe fn set_next(link: *mut Link, next: *mut Link) {
     // SAFETY: the caller says that it is alive.
     let link = unsafe { &*link };

@@ -49,6 +49,7 @@ impl List {
     const EMPTY: Self = Self { first: ptr::null_mut(), len: 0 };
 
     /// Safety: `link` is a free node that is in no list.
+    #[inline]
     unsafe fn push(&mut self, link: *mut Link) {
         // SAFETY: the caller gives us the node.
         unsafe { node::set_next(link, self.first) };
@@ -56,6 +57,7 @@ impl List {
         self.len += 1;
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<*mut Link> {
         if self.first.is_null() {
             return None;

@@ -161,7 +161,9 @@ fn the_node_budget_refuses_and_counts_nothing() {
 fn a_gap_is_reported_and_filled() {
     let mut pool = pool(1 << 20);
     let (mailbox, mut token) = Owned::new(Bounds::default());
-    let node = mailbox.fill_node(&mut pool, 1, 0).unwrap();
+    let node = mailbox.take_node(&mut pool, 0).ok().unwrap();
+    // SAFETY: the node is empty and ours.
+    unsafe { Node::fill(node, 1u64, 0) };
     // [A1] [A2] As in `publish`, but interrupted in the middle.
     let former = mailbox.senders.head.swap(node, Ordering::AcqRel);
     assert!(sent(mailbox.push(&mut pool, 2, 0)).is_none());
