@@ -11,7 +11,7 @@
 //! only who turns the bit on rings the doorbell, so that a busy lane costs neither a fence nor a look at the sleeper.
 //! The receiver takes the bits of a word away, then empties those lanes.
 //!
-//! **No message is missed.** A send's step on the word is either before the receiver's, which then sees ([L1]) the push; or
+//! **No message is missed.** A send's step on the word is either before the receiver's, which then sees (L1) the push; or
 //! after, and the bit stays. A bit is on while its first sender has not rung yet: a later sender relies on that ring.
 //!
 //! Each lane is bounded: a send beyond `LANE_MESSAGES_MAX` gives the message back.

@@ -24,9 +24,9 @@
 //!
 //! **No control message is missed.** A control send pushes on its list, then sets `KICK`. If the idle step comes first in
 //! head's order, the control send finds `IDLE` and gets the token. Otherwise the owner meets the `KICK`, and it cannot
-//! lose it unseen. It may read `KICK` in the failing step: clearing it acquires [C2] the list push, so the look at the
-//! list before the next try finds it. Or a send's swap took `KICK` away: that swap acquired [A1] the list push and its
-//! link [A2] passed it on, and the owner has popped that node before head can equal tail.
+//! lose it unseen. It may read `KICK` in the failing step: clearing it acquires (C2) the list push, so the look at the
+//! list before the next try finds it. Or a send's swap took `KICK` away: that swap acquired (A1) the list push and its
+//! link (A2) passed it on, and the owner has popped that node before head can equal tail.
 //!
 //! **The gap.** Between a sender's swap and its link later nodes hang in the air. The owner sees head ≠ tail and no
 //! next: it waits a few rounds, then says [`Pop::Gap`], and the token goes back to the queue.
