@@ -387,8 +387,7 @@ impl<S, M> Directory<S, M> {
         self.retired.load(Ordering::Relaxed) > 0
     }
 
-    /// One retired mailbox that nobody can reach any more, if there is one. Never waits: none also if another thread
-    /// reclaims just now.
+    /// One retired mailbox that nobody can reach any more, if there is one.
     #[inline]
     pub fn reclaim(&self) -> Option<Retired<S, M>> {
         if self.has_retired() { self.reclaim_one() } else { None }
@@ -396,7 +395,8 @@ impl<S, M> Directory<S, M> {
 
     #[cold]
     fn reclaim_one(&self) -> Option<Retired<S, M>> {
-        let mut limbo = self.limbo.try_lock()?;
+        // Not tried only: of two that look before they sleep the second must see that the first is offline.
+        let mut limbo = self.limbo.lock();
         if limbo.ready.is_empty() {
             self.end_grace(&mut limbo);
         }

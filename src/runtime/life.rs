@@ -145,9 +145,15 @@ impl Worker {
         while let Some(retired) = self.shared.directory.reclaim() {
             let mut late = Vec::new();
             drop(retired.finish(&mut self.pool, |letter| late.push(letter)));
+            // Who answers must find, also where a worker looks offline before it sleeps.
+            let was_online = self.participant.is_online();
+            self.participant.online();
             for letter in late {
                 self.pool.release_bytes(letter.heap_len());
                 self.discard(letter, CallError::NoService);
+            }
+            if !was_online {
+                self.participant.offline();
             }
         }
     }

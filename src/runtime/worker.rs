@@ -200,7 +200,7 @@ impl Worker {
         self.pace.read(now);
         self.ring_alarms(now);
         self.reclaim();
-        if !self.ring.is_empty() {
+        if self.has_own_work() {
             return;
         }
         // 2. Look on, as one who searches.
@@ -212,9 +212,10 @@ impl Worker {
         // 3. Announce the sleep, look once more, sleep.
         shared.serve(self.index, Handle::NONE);
         self.participant.offline();
-        self.reclaim();
         shared.crew.prepare(self.index, self.searching);
-        if shared.has_work() || shared.phase() == Phase::Stopped {
+        // What ended is looked for after the announcement, as all work is: whoever holds it up rings when it goes offline.
+        self.reclaim();
+        if self.has_own_work() || shared.has_work() || shared.phase() == Phase::Stopped {
             shared.crew.cancel(self.index);
         } else {
             let alarm = (self.alarm < Instant::FAR).then(|| self.alarm.since(shared.now()));
@@ -223,6 +224,11 @@ impl Worker {
         }
         self.searching = true;
         self.participant.online();
+    }
+
+    /// Whether something waits that this worker alone knows of, or that it has put into its ring.
+    fn has_own_work(&self) -> bool {
+        self.lifo.is_some() || !self.ring.is_empty()
     }
 
     /// Looks into all queues until the spin time is over; whether something came, which then lies in the ring.
@@ -451,3 +457,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

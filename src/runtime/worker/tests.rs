@@ -1,0 +1,105 @@
+use super::super::service::Service;
+use super::super::shared::Settings;
+use super::super::{Addr, Runtime, Spawn};
+use super::*;
+use crate::message::{HarborId, Payload, Session};
+use std::time::Duration;
+
+struct Idle;
+impl Service for Idle {}
+
+fn runtime() -> (Runtime, Worker) {
+    let settings = Settings {
+        harbor: HarborId::SINGLE,
+        first_local: 8,
+        workers: 1,
+        spin: Duration::ZERO,
+        messages_max: 1 << 20,
+        bytes_max: 1 << 30,
+        uplink: None,
+    };
+    let (runtime, mut seats) = Runtime::new(settings);
+    let mut worker = seats.pop().expect("one worker").0;
+    worker.participant.online();
+    (runtime, worker)
+}
+
+fn run(worker: &mut Worker) {
+    while let Some(token) = worker.next() {
+        worker.step(token);
+    }
+}
+
+fn spawn<S: Service>(worker: &mut Worker, service: S) -> Addr<S> {
+    worker.spawn("", &Spawn::new(), || service).expect("it starts")
+}
+
+/// A call of `from` that reaches `to` after `to` has ended, from a thread that found it before.
+fn call_too_late<S: Service>(worker: &mut Worker, from: Handle, to: Addr<S>, bytes: usize) {
+    let mut late = worker.shared.directory.register();
+    late.online();
+    let mailbox = late.find(to.handle.local()).expect("it lives");
+    worker.kill(to.into()).expect("it lives");
+    run(worker);
+    let envelope = Envelope {
+        source: from,
+        dest: to.handle,
+        session: Session::from_bits(1),
+        kind: Kind::TEXT,
+        body: Body::Bytes(Payload::from(vec![0; bytes])),
+    };
+    let letter = Letter::Envelope(envelope);
+    let heap = letter.heap_len();
+    let pushed = mailbox.push(&mut worker.pool, letter, heap).expect("there is room");
+    assert!(pushed.is_none(), "its token is retired");
+}
+
+#[test]
+fn a_call_that_reaches_a_service_too_late_is_answered_before_the_worker_sleeps() {
+    let (_runtime, mut worker) = runtime();
+    let (caller, callee) = (spawn(&mut worker, Idle), spawn(&mut worker, Idle));
+    run(&mut worker);
+    call_too_late(&mut worker, caller.handle, callee, 0);
+    let late = worker.counters.read()[Count::Late];
+    for _ in 0..3 {
+        // As `run` does, but a sleep would last for ever: it is ended by a ring that comes first.
+        worker.shared.crew.ring_worker(0);
+        worker.rest();
+        let parks = worker.counters.read()[Count::Parks];
+        if worker.lifo.is_some() || !worker.ring.is_empty() {
+            assert_eq!(parks, 0, "it slept while its own queues had work");
+        }
+        run(&mut worker);
+    }
+    assert_eq!(worker.counters.read()[Count::Late], late + 1, "the caller got the error");
+}
+
+#[test]
+fn payload_bytes_return_to_the_budget_however_their_message_ends() {
+    let (_runtime, mut worker) = runtime();
+    let (caller, callee) = (spawn(&mut worker, Idle), spawn(&mut worker, Idle));
+    run(&mut worker);
+    let step = crate::limits::BYTES_LEASE as usize;
+    for _ in 0..20 {
+        let body = Body::Bytes(Payload::from(vec![0; step]));
+        let envelope = Envelope {
+            source: caller.handle,
+            dest: callee.handle,
+            session: Session::NONE,
+            kind: Kind::TEXT,
+            body,
+        };
+        worker.post(callee.into(), Letter::Envelope(envelope)).expect("there is room");
+        assert!(worker.shared.depot.bytes() <= 5 * step as u64 / 2, "counted once");
+        run(&mut worker);
+    }
+    let before = worker.shared.depot.bytes();
+    for _ in 0..20 {
+        let callee = spawn(&mut worker, Idle);
+        call_too_late(&mut worker, caller.handle, callee, step);
+        worker.shared.crew.ring_worker(0);
+        worker.rest();
+        run(&mut worker);
+    }
+    assert!(worker.shared.depot.bytes() <= before + 2 * step as u64, "{}", worker.shared.depot.bytes());
+}
