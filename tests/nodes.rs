@@ -86,6 +86,30 @@ fn names_work_without_a_harbor() {
     node.shutdown(secs(5)).expect("all threads end");
 }
 
+/// Looks for its own name when it starts.
+struct Named(Arc<AtomicU32>);
+impl Service for Named {
+    fn start(&mut self, ctx: &mut Context<'_, Self>) -> Result<(), StartError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(ctx.local(".named"), Some(ctx.handle()));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_service_has_its_name_before_it_starts_and_without_it_does_not_start() {
+    let node = node(1);
+    let starts = Arc::new(AtomicU32::new(0));
+    for expected in [true, false] {
+        let named = Named(Arc::clone(&starts));
+        let spawned = node.spawn_with("named", Spawn::new().local_name(".named"), move || named);
+        assert_eq!(spawned.is_ok(), expected, "{spawned:?}");
+    }
+    assert_eq!(starts.load(Ordering::Relaxed), 1);
+    assert_eq!(node.services(), 1);
+    node.shutdown(secs(5)).expect("all threads end");
+}
+
 struct Slow(Arc<AtomicU32>);
 impl Service for Slow {
     fn stop(&mut self, _: &mut Context<'_, Self>) {

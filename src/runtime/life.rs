@@ -55,6 +55,11 @@ impl Worker {
         let cell = token.state();
         let (handle, generation) = (cell.core.handle, cell.core.generation);
         let outer = std::mem::take(&mut self.origin);
+        if let Err(reason) = self.admit(handle, options) {
+            self.end(token, Ending { reason: CallError::NoService, stop: false });
+            self.origin = outer;
+            return Err(reason);
+        }
         self.spawning += 1;
         let started = catch_unwind(AssertUnwindSafe(|| {
             let cell = token.state();
@@ -63,10 +68,7 @@ impl Worker {
         }));
         self.spawning -= 1;
         let failure = match started {
-            Ok(Ok(())) => match &options.local_name {
-                Some(name) if !self.shared.names.register_local(name, handle) => Some(SpawnError::Name),
-                Some(_) | None => None,
-            },
+            Ok(Ok(())) => None,
             Ok(Err(refused)) => Some(SpawnError::Start(refused)),
             Err(_panic) => Some(SpawnError::Panicked),
         };
@@ -83,6 +85,20 @@ impl Worker {
             return Err(failure);
         }
         Ok(Addr { handle, generation, node: self.shared.instance, _service: PhantomData })
+    }
+
+    /// Whether a service that can be found now may start.
+    fn admit(&self, handle: Handle, options: &Spawn) -> Result<(), SpawnError> {
+        // Whoever drains the node says so, then lists the services under the directory's lock. We pass that lock between
+        // making the service known and looking: either it is in the list, or we see that the node drains.
+        let _ = self.shared.directory.len();
+        if self.shared.phase() != Phase::Running {
+            return Err(SpawnError::Shutdown);
+        }
+        match &options.local_name {
+            Some(name) if !self.shared.names.register_local(name, handle) => Err(SpawnError::Name),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The first end of a turn: the service idles, or runs if it has something to do already.

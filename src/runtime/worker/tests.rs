@@ -1,6 +1,6 @@
-use super::super::service::Service;
+use super::super::service::{Service, SpawnError};
 use super::super::shared::Settings;
-use super::super::{Addr, Runtime, Spawn};
+use super::super::{Addr, Methods, Runtime, Spawn};
 use super::*;
 use crate::message::{HarborId, Payload, Session};
 use std::time::Duration;
@@ -102,4 +102,29 @@ fn payload_bytes_return_to_the_budget_however_their_message_ends() {
         run(&mut worker);
     }
     assert!(worker.shared.depot.bytes() <= before + 2 * step as u64, "{}", worker.shared.depot.bytes());
+}
+
+thread_local! {
+    /// The node that is drained while a service of it is being spawned.
+    static DRAINED: std::cell::RefCell<Option<Arc<Shared>>> = const { std::cell::RefCell::new(None) };
+}
+
+struct Untimely;
+impl Service for Untimely {
+    fn methods(_: &mut Methods<Self>) {
+        if let Some(shared) = DRAINED.take() {
+            shared.enter(Phase::Draining);
+            shared.door().kill_all(CallError::Shutdown);
+        }
+    }
+}
+
+#[test]
+fn a_service_that_is_spawned_while_the_node_begins_to_drain_does_not_outlive_it() {
+    let (_runtime, mut worker) = runtime();
+    DRAINED.set(Some(Arc::clone(&worker.shared)));
+    let spawned = worker.spawn("", &Spawn::new(), || Untimely);
+    assert!(matches!(spawned, Err(SpawnError::Shutdown)), "{spawned:?}");
+    run(&mut worker);
+    assert!(worker.shared.directory.is_empty());
 }
