@@ -9,6 +9,7 @@ use super::worker::Worker;
 use crate::clock::Instant;
 use crate::message::{CallError, Envelope, Handle};
 use crate::queue::{Parcel, Token};
+use smallvec::SmallVec;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ impl Letter {
 
 /// What overtakes ordinary messages.
 pub(crate) enum Control {
-    /// The deadline for which this service was armed has passed.
+    /// This alarm of the service has gone off.
     Tick(Instant),
     /// End now; who waits gets this reason.
     Kill(CallError),
@@ -60,8 +61,9 @@ pub(crate) struct Core {
     /// Set by `exit`, kill or a refused start; the turn ends with the message that set it.
     pub(crate) ending: Option<Ending>,
     pub(crate) calls: Option<Box<Calls>>,
-    /// The earliest deadline for which a worker will tick this service.
-    pub(crate) armed: Instant,
+    /// When workers will tick this service: the alarms in their wheels, the next one last. A far one stays while near ones
+    /// come and go.
+    pub(crate) alarms: SmallVec<[Instant; 2]>,
     pub(crate) label: Arc<str>,
 }
 

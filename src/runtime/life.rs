@@ -12,11 +12,11 @@ use super::service::{Service, SpawnError};
 use super::shared::Phase;
 use super::spawn::{Bounded, Spawn};
 use super::worker::Worker;
-use crate::clock::Instant;
 use crate::limits;
 use crate::message::{CallError, Handle, SendError, SendReason};
 use crate::metrics::Count;
 use crate::queue::Pop;
+use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -46,7 +46,7 @@ impl Worker {
                     generation,
                     ending: None,
                     calls: None,
-                    armed: Instant::FAR,
+                    alarms: SmallVec::new(),
                     label: label.into(),
                 },
                 service: None,

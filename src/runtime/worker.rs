@@ -366,14 +366,16 @@ impl Worker {
             Letter::Control(Control::Kill(reason)) => {
                 cell.core.ending.get_or_insert(Ending { reason, stop: true });
             }
-            Letter::Control(Control::Tick(at)) if cell.core.armed == at => self.tick(cell),
-            Letter::Control(Control::Tick(_)) | Letter::Envelope(_) | Letter::Request(..) => {}
+            Letter::Control(Control::Tick(at)) => {
+                cell.core.alarms.retain(|alarm| *alarm != at);
+                self.tick(cell);
+            }
+            Letter::Envelope(_) | Letter::Request(..) => {}
         }
     }
 
     /// A deadline of a service may have passed: ends its calls and fires its timers.
     fn tick(&mut self, cell: &mut Cell) {
-        cell.core.armed = Instant::FAR;
         let now = self.shared.now();
         while cell.core.ending.is_none() {
             let Cell { core, service: Some(service) } = cell else { return };
@@ -407,8 +409,8 @@ impl Worker {
 
     /// Sees to it that the service is ticked at `at`, or before.
     pub(crate) fn arm(&mut self, core: &mut Core, at: Instant) {
-        if at < core.armed {
-            core.armed = at;
+        if at < core.alarms.last().copied().unwrap_or(Instant::FAR) {
+            core.alarms.push(at);
             self.wheel.insert(at, Alarm { local: core.handle.local(), generation: core.generation, at });
             self.alarm = self.alarm.min(at);
         }

@@ -1,6 +1,6 @@
-use super::super::service::{Service, SpawnError};
+use super::super::service::{Handler, Reply, Request, Service, SpawnError, StartError};
 use super::super::shared::Settings;
-use super::super::{Addr, Methods, Runtime, Spawn};
+use super::super::{Addr, Context, Methods, Runtime, Spawn};
 use super::*;
 use crate::message::{HarborId, Payload, Session};
 use std::time::Duration;
@@ -127,4 +127,41 @@ fn a_service_that_is_spawned_while_the_node_begins_to_drain_does_not_outlive_it(
     assert!(matches!(spawned, Err(SpawnError::Shutdown)), "{spawned:?}");
     run(&mut worker);
     assert!(worker.shared.directory.is_empty());
+}
+
+/// Sets a far timer in the beginning, and a near one with each beat.
+struct Busy;
+struct Beat;
+impl Request for Beat {
+    type Reply = ();
+}
+impl Service for Busy {
+    fn start(&mut self, ctx: &mut Context<'_, Self>) -> Result<(), StartError> {
+        ctx.after(Duration::from_secs(3600), |_, _| {}).map(drop).map_err(StartError::new)
+    }
+}
+impl Handler<Beat> for Busy {
+    fn handle(&mut self, _: Beat, ctx: &mut Context<'_, Self>) -> Reply<()> {
+        ctx.after(Duration::ZERO, |_, _| {}).expect("room for a timer");
+        Reply::Now(())
+    }
+}
+
+#[test]
+fn a_far_deadline_behind_many_near_ones_is_one_alarm() {
+    let (runtime, mut worker) = runtime();
+    let busy = spawn(&mut worker, Busy);
+    let mut now = worker.shared.now();
+    for _ in 0..50 {
+        runtime.send(&busy, Beat).expect("it lives");
+        run(&mut worker);
+        // The near timer's tick has come.
+        while worker.shared.now().since(now) < Duration::from_millis(3) {
+            std::hint::spin_loop();
+        }
+        now = worker.shared.now();
+        worker.ring_alarms(now);
+        run(&mut worker);
+    }
+    assert!(worker.wheel.len() < 8, "{} alarms for two timers", worker.wheel.len());
 }
