@@ -107,6 +107,41 @@ fn a_panic_in_the_drop_of_a_queued_request_ends_no_worker() {
     node.shutdown(secs(5)).expect("all threads end");
 }
 
+/// Panics in its first request once others wait behind it.
+struct Panics(Arc<AtomicU32>);
+impl Service for Panics {}
+impl Handler<Ask> for Panics {
+    fn handle(&mut self, _: Ask, _: &mut Context<'_, Self>) -> Reply<u32> {
+        self.0.store(1, Ordering::Release);
+        while self.0.load(Ordering::Acquire) != 2 {
+            std::thread::yield_now();
+        }
+        panic!("on purpose")
+    }
+}
+
+#[test]
+fn requests_behind_one_that_panics_were_not_begun() {
+    let node = node(2);
+    let gate = Arc::new(AtomicU32::new(0));
+    let panics = node.spawn("panics", Panics(Arc::clone(&gate))).expect("it starts");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| node.call_blocking(&panics, Ask, secs(3)));
+        while gate.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
+        let sent = node.counts()[Count::Sent];
+        let second = scope.spawn(|| node.call_blocking(&panics, Ask, secs(3)));
+        while node.counts()[Count::Sent] == sent {
+            std::thread::yield_now();
+        }
+        gate.store(2, Ordering::Release);
+        assert_eq!(first.join().expect("no panic"), Err(CallError::Panicked));
+        assert_eq!(second.join().expect("no panic"), Err(CallError::NoService));
+    });
+    node.shutdown(secs(5)).expect("all threads end");
+}
+
 /// A value that cannot be packed: its code panics.
 #[derive(Deserialize)]
 struct Unpackable;

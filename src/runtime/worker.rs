@@ -269,7 +269,8 @@ impl Worker {
                     self.counters.add(Count::Panics, 1);
                     let handle = token.state().core.handle;
                     self.settle(handle, CallError::Panicked);
-                    return self.end(token, Ending { reason: CallError::Panicked, stop: false });
+                    // Those that wait behind the one that panicked were never begun.
+                    return self.end(token, Ending { reason: CallError::NoService, stop: false });
                 }
             }
         }
