@@ -13,6 +13,8 @@
 //! | envelope | [`Envelope`] | one message with its source, destination, session and body |
 //! | request | [`HarborRequest`] | what a service may ask of the harbor |
 
+#![forbid(unsafe_code)]
+
 mod envelope;
 mod error;
 mod handle;
