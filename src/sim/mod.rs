@@ -26,6 +26,9 @@ mod tcp;
 mod traffic;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use oracle::Tally;
 pub use rng::Rng;
 pub use world::{Plan, Report, run};

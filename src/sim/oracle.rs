@@ -63,6 +63,19 @@ pub struct Tally {
     pub downs: u64,
 }
 
+impl Tally {
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.delivered += other.delivered;
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.unknown += other.unknown;
+        self.ups += other.ups;
+        self.downs += other.downs;
+    }
+}
+
 /// The judge of a run.
 #[derive(Default)]
 pub(super) struct Oracle {

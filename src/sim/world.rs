@@ -8,6 +8,7 @@ use crate::clock::Instant;
 use crate::harbor::{Action, ConnId, Event, Harbor, Listener};
 use crate::message::{Handle, HarborId, Name, Session};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
 use std::io;
 use std::time::Duration;
 
@@ -38,17 +39,17 @@ impl Plan {
     /// A plan of this seed.
     pub fn draw(rng: &mut Rng) -> Self {
         let faults = rng.chance(75);
-        let fault_every = Duration::from_millis(rng.in_range(20..300));
+        let fault_every = Duration::from_millis(rng.in_range(15..150));
         Self {
             nodes: rng.in_range(2..6) as usize,
             services: rng.in_range(1..4) as usize,
-            busy: Duration::from_millis(rng.in_range(200..900)),
+            busy: Duration::from_millis(rng.in_range(150..500)),
             settle: Duration::from_secs(4),
             delay_max: Duration::from_micros(rng.in_range(50..6_000)),
             act_every: Duration::from_micros(rng.in_range(2_000..20_000)),
             fault_every: faults.then_some(fault_every),
             refuse_percent: if faults { rng.in_range(0..30) } else { 0 },
-            padding_max: if rng.chance(30) { 20_000 } else { 200 },
+            padding_max: if rng.chance(30) { 8_000 } else { 200 },
         }
     }
 }
@@ -85,6 +86,18 @@ impl Drop for Witness {
         if std::thread::panicking() {
             eprintln!("the simulation of seed {} broke a rule", self.0);
         }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo) over text.
+struct Fnv<'a>(&'a mut u64);
+
+impl fmt::Write for Fnv<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            *self.0 = (*self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Ok(())
     }
 }
 
@@ -212,11 +225,10 @@ impl World {
         Duration::from_nanos(self.rng.in_range(nanos / 2..nanos * 3 / 2 + 1) + 1)
     }
 
-    /// FNV-1a over the text of what happens.
-    pub(super) fn trace(&mut self, what: &impl std::fmt::Debug) {
-        for byte in format!("{:?} {what:?}", self.now).bytes() {
-            self.report.trace = (self.report.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+    /// What happens goes into the hash of the run.
+    pub(super) fn trace(&mut self, what: &impl fmt::Debug) {
+        // A hash takes everything.
+        let _ = write!(Fnv(&mut self.report.trace), "{:?} {what:?}", self.now);
     }
 
     // What is due.
