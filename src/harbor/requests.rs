@@ -185,12 +185,23 @@ impl Harbor {
     /// Names and peers as this node sees them.
     fn status(&self) -> Status {
         let entry = |(name, handle)| NameEntry { name, handle };
+        let names = match &self.host {
+            // Names that no node of ours could register are carried for others; nobody here can send to them.
+            Some(host) => {
+                let names = host.master.names();
+                names
+                    .filter_map(|(name, handle)| Some((Name::new(name.as_bytes()).ok()?, handle)))
+                    .map(entry)
+                    .collect()
+            }
+            None => self.control.slave.names().map(entry).collect(),
+        };
         Status {
             harbor: self.desk.own,
             master_up: self.control.is_up(),
-            // Alone, the node knows every name; hosting the master, its slave hears of every name as long as it is linked.
-            names_complete: self.settings.join.is_none() || (self.host.is_some() && self.control.is_up()),
-            names: self.control.slave.names().map(entry).collect(),
+            // Alone or hosting the master, the node knows every name; a slave knows what it asked for or was told.
+            names_complete: self.settings.join.is_none() || self.host.is_some(),
+            names,
             peers: self.slots.iter().filter_map(|slot| slot.status(&self.desk)).collect(),
         }
     }

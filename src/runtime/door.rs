@@ -4,7 +4,9 @@ use super::address::Destination;
 use super::cell::{Cell, Control, Letter, Turn};
 use super::route::{Room, answer_envelope, post_here};
 use super::shared::{Outgoing, Shared};
-use crate::message::{Body, CallError, Envelope, HarborAnswer, Name, SendError, SendReason, Waiter};
+use crate::message::{
+    Body, CallError, Envelope, Handle, HarborAnswer, HarborRequest, Name, SendError, SendReason, Waiter,
+};
 use crate::queue::{Participant, Pool};
 use crate::sync::Mutex;
 use std::sync::{Arc, Weak};
@@ -170,7 +172,7 @@ impl Inlet {
     }
 
     /// The harbor learned who has a name: services send to it directly from now on.
-    pub fn publish(&self, name: Name, handle: crate::message::Handle) {
+    pub fn publish(&self, name: Name, handle: Handle) {
         self.shared.names.publish(name, handle);
     }
 
@@ -181,12 +183,21 @@ impl Inlet {
 
     /// Gives back what the I/O thread could not take any more, at its end.
     pub fn refuse(&mut self, outgoing: Outgoing) {
-        let envelope = match outgoing {
-            Outgoing::Send(envelope) => envelope,
-            Outgoing::Ask(crate::message::HarborRequest::Send { envelope, .. }) => envelope,
-            Outgoing::Ask(_) => return,
+        let refusal = match outgoing {
+            Outgoing::Send(envelope) | Outgoing::Ask(HarborRequest::Send { envelope, .. }) => {
+                envelope.refusal(CallError::Shutdown)
+            }
+            Outgoing::Ask(
+                HarborRequest::Register { waiter, .. }
+                | HarborRequest::Query { waiter, .. }
+                | HarborRequest::Link { waiter, .. }
+                | HarborRequest::Connect { waiter, .. }
+                | HarborRequest::LinkMaster { waiter }
+                | HarborRequest::Status { waiter },
+            ) => Some(Envelope::error(Handle::NONE, waiter.source, waiter.session, CallError::Shutdown)),
+            Outgoing::Ask(HarborRequest::Forget { .. } | HarborRequest::Leave) => None,
         };
-        if let Some(refusal) = envelope.refusal(CallError::Shutdown) {
+        if let Some(refusal) = refusal {
             let _ = self.deliver(refusal);
         }
     }
