@@ -220,3 +220,20 @@ fn control_against_a_push_while_idle() {
         assert_eq!(sorted(world.end()), [1, 2, 3, 4]);
     });
 }
+
+/// Whoever frees an idle mailbox sees what its last owner did.
+#[test]
+fn going_idle_against_who_frees() {
+    explore(3, || {
+        let (world, mut token) = World::running();
+        let owner = thread::spawn(move || {
+            token.state().push(1);
+            token.idle().unwrap();
+        });
+        if world.mailbox().is_idle() {
+            world.mailbox().owner.state.with(|_| ());
+        }
+        owner.join().unwrap();
+        assert_eq!(world.end(), [1]);
+    });
+}
