@@ -186,6 +186,18 @@ impl House {
         self.rust.iter().filter(move |file| folders.iter().any(|folder| file.path.starts_with(folder)))
     }
 
+    fn files_below(&self, prefix: &str) -> impl Iterator<Item = &str> {
+        self.texts.iter().filter(move |(path, _)| path.starts_with(prefix)).map(|(_, text)| text.as_str())
+    }
+
+    /// Whether there is a file of this name, seen from a document, from the root or from `src`.
+    fn has(&self, document: &str, name: &str) -> bool {
+        let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let above = name.strip_prefix("../").unwrap_or(name);
+        let places = [format!("{folder}/{name}"), above.to_owned(), format!("src/{name}")];
+        places.iter().any(|place| self.texts.contains_key(place.trim_start_matches('/')))
+    }
+
     fn folders(&self) -> Vec<&str> {
         let mut folders: Vec<&str> = self
             .texts
@@ -429,7 +441,8 @@ fn sizes(house: &House) -> Vec<Finding> {
                 format!("{lines} lines, {FILE_LINES_MAX} at most: split it by state or role"),
             );
         }
-        let essay = file.essay().count();
+        // The crate's front page holds the example.
+        let essay = if file.path == "src/lib.rs" { 0 } else { file.essay().count() };
         if essay > ESSAY_LINES_MAX {
             report.add(&file.path, format!("an essay of {essay} lines, {ESSAY_LINES_MAX} at most"));
         }
@@ -501,7 +514,35 @@ fn documents(house: &House) -> Vec<Finding> {
         report
             .add("README.zh-CN.md", format!("differs from README.md at heading or code block {}", place + 1));
     }
+    let examples: String = house.files_below("examples/").collect();
+    for readme in ["README.md", "README.zh-CN.md"] {
+        for block in rust_blocks(text(readme)).filter(|block| !examples.contains(block)) {
+            let first = block.lines().next().unwrap_or_default();
+            report.add(readme, format!("its program is no example: {first}"));
+        }
+    }
+    for (path, markdown) in house.texts.iter().filter(|(path, _)| path.ends_with(".md")) {
+        for (number, line) in markdown.lines().enumerate() {
+            for file in files_named(line).filter(|file| !house.has(path, file)) {
+                report.add(format_args!("{path}:{}", number + 1), format!("`{file}` does not exist"));
+            }
+        }
+    }
     report.1
+}
+
+/// The programs of a document.
+fn rust_blocks(markdown: &str) -> impl Iterator<Item = &str> {
+    markdown.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next())
+}
+
+/// Files that a line of a document names: `folder/file.rs` in backticks, and `(links)` into the repository.
+fn files_named(line: &str) -> impl Iterator<Item = &str> {
+    let is_file =
+        |text: &&str| text.contains('/') && [".rs", ".md", ".toml"].iter().any(|end| text.ends_with(end));
+    let quoted = line.split('`').skip(1).step_by(2).filter(is_file);
+    let linked = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    quoted.chain(linked.filter(|link| !link.contains("://") && !link.starts_with('#')))
 }
 
 /// Headings by their level and code blocks by their language.

@@ -203,12 +203,25 @@ fn documents_that_fall_behind_are_found() {
             ],
         )
     };
-    let text = "# a\n```rust\n# not a heading\n```\n## b\n";
+    let text = "# a\n```sh\n# not a heading\n```\n## b\n";
     assert!(house("the `net` folder", text, &text.replace('a', "c")).is_empty());
     assert_eq!(house("the net folder", text, text), ["docs/ARCHITECTURE.md"]);
-    assert_eq!(house("`net`", text, "# a\n```rust\n```\n"), ["README.zh-CN.md"]);
+    assert_eq!(house("`net`", text, "# a\n```sh\n```\n"), ["README.zh-CN.md"]);
     assert_eq!(house("`net`", text, "# a\n## b\n"), ["README.zh-CN.md"]);
-    assert_eq!(house("`net`", text, &text.replace("```rust", "```")), ["README.zh-CN.md"]);
+    assert_eq!(house("`net`", text, &text.replace("```sh", "```")), ["README.zh-CN.md"]);
+}
+
+#[test]
+fn documents_that_name_what_is_not_there_are_found() {
+    let example = ("examples/hello.rs", "//! Hello.\n\nfn main() {}\n");
+    let findings = |text: &str| found(documents, &[example, ("docs/A.md", text), ("src/lib.rs", "")]);
+    assert!(findings("see `examples/hello.rs` and [it](../examples/hello.rs), `lib.rs`, `a/b`").is_empty());
+    assert!(findings("see [A](A.md) and [there](https://example.org/b.md)").is_empty());
+    assert_eq!(findings("see `examples/bye.rs`"), ["docs/A.md:1"]);
+    assert_eq!(findings("see [B](B.md)"), ["docs/A.md:1"]);
+    let readmes = |text: &str| found(documents, &[example, ("README.md", text), ("README.zh-CN.md", text)]);
+    assert!(readmes("```rust\nfn main() {}\n```\n").is_empty());
+    assert_eq!(readmes("```rust\nfn main() { f() }\n```\n"), ["README.md", "README.zh-CN.md"]);
 }
 
 #[test]
