@@ -170,12 +170,12 @@ fn every_message_is_handled_or_late() {
             let (stop, pushed) = (&stop, &pushed);
             threads.spawn(move || {
                 participant.online();
-                let (mut local, mut n) = (8, 0);
+                let mut local = 8;
                 while !stop.load(Ordering::Relaxed) {
                     if let Some(mailbox) = participant.find(local) {
                         let token = mailbox.push(&mut pool, 1, 0).unwrap();
                         assert!(token.is_none(), "no service here goes idle");
-                        n += 1;
+                        pushed.fetch_add(1, Ordering::Relaxed);
                     }
                     local = 8 + (local - 7) % SERVICES;
                     participant.quiescent();
@@ -184,13 +184,16 @@ fn every_message_is_handled_or_late() {
                         participant.online();
                     }
                 }
-                pushed.fetch_add(n, Ordering::Relaxed);
             });
         }
         let (mut pool, mut alive, mut sum) = (Pool::new(&depot), std::collections::VecDeque::new(), 0);
         for _ in 0..SERVICES {
             alive.push_back(book.insert(None, |_, _| 0).unwrap());
             if alive.len() > 50 {
+                // The first ones live until the senders have found one of them, however late their threads begin.
+                while pushed.load(Ordering::Relaxed) == 0 {
+                    std::thread::yield_now();
+                }
                 let mut token: Token<u64, u64> = alive.pop_front().unwrap();
                 while let Pop::Message(n) = token.pop(&mut pool) {
                     *token.state() += n;
