@@ -56,7 +56,7 @@ pub enum Action {
         /// Its owner.
         handle: Handle,
     },
-    /// This name has no known owner any more: messages to it come by [`HarborRequest::Send`](crate::message::HarborRequest) again.
+    /// This name has no known owner any more (Skynet's wire cannot say so): messages to it come by [`HarborRequest::Send`](crate::message::HarborRequest) again.
     Retract {
         /// The name.
         name: Name,

@@ -54,11 +54,13 @@ impl Host {
         self.obey(desk);
     }
 
-    /// The connection ended by itself.
+    /// The connection ended. A master that leaves tells nobody: its slaves live, and must not take each other for dead.
     pub(super) fn closed(&mut self, conn: ConnId, desk: &mut Desk) {
         self.lines.remove(&conn);
-        self.master.handle_closed(desk.now, conn);
-        self.obey(desk);
+        if !desk.leaving {
+            self.master.handle_closed(desk.now, conn);
+            self.obey(desk);
+        }
     }
 
     /// Bytes were written: a connection that only waited for that is closed.

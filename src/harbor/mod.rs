@@ -382,7 +382,7 @@ impl Harbor {
     }
 
     /// The next connection whose outbox is no longer empty. It is not named again before it was empty once more: whoever
-    /// writes stays with it until then.
+    /// writes stays with it until then. It may have been closed since.
     pub fn poll_transmit(&mut self) -> Option<ConnId> {
         self.desk.transmit.pop_front()
     }

@@ -277,7 +277,45 @@ fn losing_the_master_costs_no_traffic_and_the_next_one_hears_all() {
     assert_eq!(said, b"\x0c\x0cR\x24MINE\x22\x08\x00\x00\x05\x09\x0cQ\x34WANTED");
 }
 
+#[test]
+fn a_master_that_leaves_declares_nobody_dead() {
+    let settings = Settings { master: Some("master".to_owned()), ..Settings::new(HarborId::SINGLE) };
+    let mut bench = Bench::new(settings);
+    bench.input(|harbor, now| harbor.start(now));
+    let slaves = [2, 3].map(|id| {
+        let slave = bench.accept(Listener::Master);
+        bench.packet(slave, &Packet::Hello { id: HarborId::new(id), address: "peer".to_owned() });
+        slave
+    });
+    bench.read(slaves[0]);
+    assert_eq!(bench.harbor.outbox(slaves[1]).map(|outbox| outbox.len()), Some(5), "W 1 is not written");
+    bench.take();
+    bench.ask(HarborRequest::Leave);
+    assert_eq!(bench.take(), "StopListening(Master), close");
+    assert_eq!(bench.read(slaves[1]), b"\x04\x0cW\x0a\x01", "and no D 2");
+    assert!(bench.harbor.has_left());
+}
+
 // Links.
+
+#[test]
+fn a_newcomer_that_is_linked_by_a_leftover_is_dialled_when_that_is_lost() {
+    let (mut bench, control, link) = Bench::linked();
+    bench.packet(control, &Packet::Connect { id: PEER_2, address: "peer:2".to_owned() });
+    assert!(bench.dialled.is_empty(), "the link is up");
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    bench.after(Duration::from_secs(1));
+    assert!(bench.dialled.contains_key("peer:2"));
+    let link = bench.connect("peer:2");
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+    // Dead, says the master: the link knows better, but it is not dialled again.
+    bench.packet(control, &Packet::Dead { id: PEER_2 });
+    bench.take();
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "Down((2), Closed)");
+    bench.after(Duration::from_secs(60));
+    assert!(bench.dialled.is_empty());
+}
 
 #[test]
 fn waiters_hear_of_links_once_each() {

@@ -427,6 +427,11 @@ fn an_answer_proves_all_that_was_sent_before_it() {
     slot.bytes(conn, &response(4), &mut desk);
     assert_eq!((slot.account().delivered, slot.account().queued), (3, 1));
     assert!(slot.account().balances());
+    // When the link is lost, only what was not proved is unknown: call 4 was written meanwhile.
+    write(&mut slot, &mut desk, FRAME);
+    slot.closed(conn, &mut desk);
+    let account = slot.account();
+    assert_eq!((account.delivered, account.unknown, account.failed_total()), (3, 1, 0));
 }
 
 #[test]
