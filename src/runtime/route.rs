@@ -37,6 +37,7 @@ impl Worker {
             envelope.dest = handle;
         }
         if handle.is_remote(self.shared.harbor) {
+            self.sent_away = true;
             return self.shared.post_away(handle, letter);
         }
         self.counters.add(Count::Sent, 1);

@@ -42,6 +42,8 @@ pub(crate) struct Worker {
     ring: RunQueue<Turn>,
     pushed: bool,
     searching: bool,
+    /// Something was sent away since the last rest: what comes next comes from the I/O thread, which needs a CPU.
+    pub(super) sent_away: bool,
     wheel: Wheel<Alarm>,
     alarm: Instant,
     turns: u32,
@@ -106,6 +108,7 @@ impl Worker {
             ring,
             pushed: false,
             searching: false,
+            sent_away: false,
             wheel: Wheel::new(now),
             alarm: Instant::FAR,
             turns: 0,
@@ -203,10 +206,11 @@ impl Worker {
         if self.has_own_work() {
             return;
         }
-        // 2. Look on, as one who searches.
+        // 2. Look on, as one who searches, unless the I/O thread waits for this CPU.
         let shared = Arc::clone(&self.shared);
         self.searching = self.searching || shared.crew.start_search();
-        if self.searching && self.look_on(now) {
+        let is_patient = !std::mem::take(&mut self.sent_away);
+        if self.searching && is_patient && self.look_on(now) {
             return;
         }
         // 3. Announce the sleep, look once more, sleep.
