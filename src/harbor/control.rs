@@ -199,6 +199,8 @@ impl Harbor {
                 self.control.backoff.reset();
                 self.desk.event(Event::Joined { missing });
             }
+            // Whoever hangs up while it greets was not refused.
+            SlaveEvent::Refused { .. } if self.desk.leaving => {}
             SlaveEvent::Refused { was_ready } => self.desk.event(Event::Refused { was_ready }),
             SlaveEvent::MasterLost(loss) => {
                 self.desk.event(Event::MasterDown(loss));

@@ -255,6 +255,120 @@ fn a_master_that_does_not_answer_the_dial_is_given_up_and_dialled_again() {
     assert!(bench.dialled.contains_key("master"));
 }
 
+/// The control link in a state, and its connection if it has one.
+fn controlled(state: &str) -> (Bench, ConnId) {
+    let mut bench = Bench::slave();
+    let dialled = bench.dialled["master"];
+    match state {
+        "dialling" => {}
+        "pause" => bench.refuse("master"),
+        "greeting" => {
+            bench.connect("master");
+        }
+        "ready" => {
+            let control = bench.connect("master");
+            bench.packet(control, &Packet::Wait { n: 0 });
+        }
+        other => panic!("{other}"),
+    }
+    bench.take();
+    (bench, dialled)
+}
+
+/// What comes out, and the state behind it.
+fn control_event(state: &str, event: &str) -> String {
+    let (mut bench, conn) = controlled(state);
+    bench.dialled.clear();
+    match event {
+        "connected" => bench.input(|harbor, now| harbor.handle_connected(now, conn)),
+        "refused" => bench.input(|harbor, now| {
+            harbor.handle_connect_failed(now, conn, io::ErrorKind::ConnectionRefused);
+        }),
+        "closed" => bench.input(|harbor, now| harbor.handle_closed(now, conn)),
+        "W 0" => bench.packet(conn, &Packet::Wait { n: 0 }),
+        "no packet" => bench.input(|harbor, now| harbor.handle_bytes(now, conn, &[0])),
+        "time" => {
+            bench.now = bench.now + Duration::from_secs(10);
+            bench.input(|harbor, now| harbor.handle_timeout(now));
+        }
+        "leave" => {
+            bench.read(conn);
+            bench.ask(HarborRequest::Leave);
+        }
+        other => panic!("{other}"),
+    }
+    let is_up = bench.harbor.control.is_up();
+    let deadline = bench.harbor.control.deadline();
+    let step = match (bench.harbor.control.outbox(), deadline) {
+        (Some(_), _) if is_up => "ready",
+        (Some(_), _) => "greeting",
+        (None, None) => "idle",
+        (None, Some(_)) if bench.harbor.desk.conns_len() > 0 => "dialling",
+        (None, Some(_)) => "pause",
+    };
+    [bench.take(), step.to_owned()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn every_event_in_every_state_of_the_control_link() {
+    const REFUSED: &str = "ConnectFailed { address: \"master\", kind: ConnectionRefused }, pause";
+    const TABLE: [(&str, [(&str, &str); 7]); 4] = [
+        (
+            "dialling",
+            [
+                ("connected", "greeting"),
+                ("refused", REFUSED),
+                ("closed", "pause"),
+                ("W 0", "dialling"),
+                ("no packet", "dialling"),
+                ("time", "close, ConnectFailed { address: \"master\", kind: TimedOut }, pause"),
+                ("leave", "StopListening(Links), close, idle"),
+            ],
+        ),
+        (
+            "pause",
+            [
+                ("connected", "pause"),
+                ("refused", "pause"),
+                ("closed", "pause"),
+                ("W 0", "pause"),
+                ("no packet", "pause"),
+                ("time", "dial master, dialling"),
+                ("leave", "StopListening(Links), idle"),
+            ],
+        ),
+        (
+            "greeting",
+            [
+                ("connected", "greeting"),
+                ("refused", "Refused { was_ready: false }, pause"),
+                ("closed", "Refused { was_ready: false }, pause"),
+                ("W 0", "MasterUp, Joined { missing: 0 }, ready"),
+                ("no packet", "close, MasterDown(Fault(Empty)), pause"),
+                ("time", "close, MasterDown(Late), pause"),
+                ("leave", "StopListening(Links), close, idle"),
+            ],
+        ),
+        (
+            "ready",
+            [
+                ("connected", "ready"),
+                ("refused", "MasterDown(Closed), pause"),
+                ("closed", "MasterDown(Closed), pause"),
+                ("W 0", "Slave(Ignored { packet: Wait { n: 0 } }), ready"),
+                ("no packet", "close, MasterDown(Fault(Empty)), pause"),
+                ("time", "ready"),
+                ("leave", "StopListening(Links), close, MasterDown(Closed), idle"),
+            ],
+        ),
+    ];
+    for (state, rows) in TABLE {
+        for (event, expected) in rows {
+            assert_eq!(control_event(state, event), expected, "{event} in {state}");
+        }
+    }
+}
+
 #[test]
 fn losing_the_master_costs_no_traffic_and_the_next_one_hears_all() {
     let (mut bench, control, link) = Bench::linked();
