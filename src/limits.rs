@@ -83,6 +83,16 @@ pub const READ_BYTES: usize = 256 << 10;
 pub const IOVEC_MAX: usize = 64;
 /// Writes to one connection in one turn of the I/O thread.
 pub const WRITES_MAX: usize = 8;
+/// How long the I/O thread looks on for more after work, before it sleeps: a few wake-ups of a halted CPU.
+pub const IO_BUSY_POLL_TIME: Duration = Duration::from_micros(100);
+/// When the I/O thread gives way for longer, others want its CPU.
+pub const IO_YIELD_TIME_MAX: Duration = Duration::from_micros(300);
+/// How long the I/O thread does not look on once others wanted its CPU.
+pub const IO_CROWDED_TIME: Duration = Duration::from_millis(20);
+/// How often the I/O thread looks for more messages of services in one turn, without a look at its sockets.
+pub const LANE_LOOKS_MAX: usize = 4;
+/// A sender that comes so soon after one that stood in for the sleeping I/O thread wakes it: it then writes many at once.
+pub const STAND_IN_PAUSE: Duration = Duration::from_micros(20);
 /// Messages that the I/O thread takes from its lanes in one turn.
 pub const UPLINK_TURN_MESSAGES_MAX: usize = 4096;
 /// Events that one wait of the I/O thread reports.

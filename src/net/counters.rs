@@ -9,10 +9,12 @@ use std::ops::Index;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IoCount {
-    /// Turns, each with one wait.
+    /// Turns of the thread, each with one wait or look.
     Turns,
     /// Waits that could block.
     Sleeps,
+    /// Times that a sender stood in for the sleeping thread.
+    StandIns,
     /// Calls of `read`.
     Reads,
     /// Bytes read.
@@ -41,9 +43,10 @@ pub enum IoCount {
 
 impl IoCount {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Turns,
         Self::Sleeps,
+        Self::StandIns,
         Self::Reads,
         Self::ReadBytes,
         Self::Writes,

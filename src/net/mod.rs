@@ -12,7 +12,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `io_thread` | the run loop: one turn in numbered steps |
+//! | `io_thread` | the run loop: sleeps, and looks on before that |
+//! | `helm` | one turn in numbered steps; a sender that stands in |
 //! | `connections` | sockets of peers: dialling, reading, writing, the last bytes |
 //! | `listeners` | listening sockets |
 //! | `reactor` | what both share: poller, deadlines, questions to the resolver |
@@ -27,11 +28,11 @@
 //! Nobody here reads a frame, knows a slot or retries: that is [`harbor`](crate::harbor). What lives here is what only a
 //! socket can do: partial writes, several addresses of one name, descriptors that run out, bytes that a close would lose.
 //!
-//! Threads: [`IoThread`] runs on one, [`Resolver`] on another; whoever owns the node starts both. [`PollerBell`] may be
+//! Threads: [`IoThread`] runs on one (and, for one turn at a time, on those of senders), [`Resolver`] on another; whoever owns the node starts both. [`PollerBell`] may be
 //! rung by all.
 //!
-//! Batching is natural: all that is taken in one turn rides one write per connection; the first message to an idle thread
-//! leaves at once. While the thread is awake a send costs no system call; asleep, its first sender rings.
+//! Batching is natural: all that is taken in one turn rides one write per connection. While the thread is awake a send
+//! costs no system call; asleep, the first sender writes in its place, the next one wakes it.
 //!
 //! Invariants: a socket is forgotten by the poller before it is closed; the machine hears of a connection's end once, and
 //! nothing after; every loop is bounded by a name of [`limits`](crate::limits); no error of the system ends the thread,
@@ -42,6 +43,7 @@ mod address;
 mod bell;
 mod connections;
 mod counters;
+mod helm;
 mod io_thread;
 mod journal;
 mod listeners;

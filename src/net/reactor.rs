@@ -67,6 +67,7 @@ impl Reactor {
         Registration::new(self.bell.poller(), socket, key.0, interest)
     }
 
+    #[cfg(test)]
     pub(super) fn poller(&self) -> &polling::Poller {
         self.bell.poller()
     }

@@ -2,6 +2,7 @@
 //! by byte, and two of them on threads of their own.
 
 use super::{IoCount, IoThread, PollerBell, Resolver, Settings};
+use crate::clock::Instant;
 use crate::harbor::{self, DownReason, Event, Harbor, Join, Listener};
 use crate::limits::{ACCEPTS_MAX, PAYLOAD_BYTES_MAX, SLOTS, STRANGERS_MAX, UPLINK_TURN_MESSAGES_MAX};
 use crate::message::{
@@ -92,7 +93,8 @@ impl Rig {
         });
         let (reporter, events) = channel::unbounded();
         let on_event = Box::new(move |event: &Event| reporter.send(event.clone()).unwrap_or_default());
-        let settings_here = Settings { on_event, ..Settings::default() };
+        // Without looking on: a turn is a wait.
+        let settings_here = Settings { on_event, busy_poll: Duration::ZERO };
         let harbor = Harbor::new(settings);
         let (io_thread, resolver) = IoThread::new(settings_here, bell, harbor, runtime.inlet(), lanes);
         Self { io_thread, resolver: Some(resolver), sender, events, runtime, seats }
@@ -228,6 +230,49 @@ fn frames_that_are_queued_together_ride_few_writes() {
     let writes = rig.count(IoCount::Writes) - before;
     assert!(writes * 50 < COUNT, "{writes} writes");
     assert!(rig.count(IoCount::Taken) >= COUNT);
+}
+
+/// Whoever sends while the thread sleeps writes in its place, and lets it sleep. Requests are left to the thread.
+#[test]
+fn a_sender_stands_in_for_the_sleeping_thread() {
+    let (rig, _master, mut peer) = Rig::linked();
+    let Rig { mut io_thread, sender, seats, .. } = rig;
+    let counters = io_thread.counters();
+    let sleeps = || counters.read()[IoCount::Sleeps];
+    let before = sleeps();
+    let turns = move || while io_thread.turn(Some(PATIENCE)).unwrap().is_continue() {};
+    let thread = thread::Builder::new().spawn(turns).unwrap();
+    // It may be caught on its way to sleep, and is woken then.
+    let mut sent = Vec::new();
+    for session in 1.. {
+        let slept = sleeps();
+        wait_until(|| sleeps() > before && counters.read()[IoCount::Turns] > 0);
+        sender.send(2, Outgoing::Send(message(session, b"hello"))).unwrap_or_else(|_| panic!("full"));
+        sent.extend(frame(session, b"hello"));
+        if counters.read()[IoCount::StandIns] > 0 {
+            break;
+        }
+        assert!(session < 1000, "nobody ever stands in");
+        wait_until(|| sleeps() > slept);
+    }
+    wait_until(|| {
+        peer.read();
+        peer.got.len() >= sent.len()
+    });
+    assert_eq!(peer.got, sent, "all of them, in order");
+    let stood_in = counters.read()[IoCount::StandIns];
+    sender.send(0, Outgoing::Ask(HarborRequest::Leave)).unwrap_or_else(|_| panic!("full"));
+    thread.join().unwrap();
+    assert_eq!(counters.read()[IoCount::StandIns], stood_in, "the thread leaves by itself");
+    drop(seats);
+}
+
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(Instant::now() - start < PATIENCE, "it does not happen");
+        thread::yield_now();
+    }
 }
 
 #[test]

@@ -173,6 +173,16 @@ impl<T> LaneReceiver<T> {
         self.taken.iter().any(|&word| word != 0) || self.lanes.dirty.iter().any(is_dirty)
     }
 
+    /// Whether this lane waits to be polled.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn is_dirty(&self, lane: usize) -> bool {
+        let word = lane / WORD_BITS;
+        let bits = self.taken[word] | self.lanes.dirty[word].load(Ordering::Relaxed);
+        bits & 1 << (lane % WORD_BITS) != 0
+    }
+
     /// Takes the oldest message of a lane.
     ///
     /// # Panics

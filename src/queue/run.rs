@@ -390,7 +390,7 @@ mod tests {
                 match self.search(own) {
                     Stolen::Task(task) => {
                         if std::mem::take(&mut is_searching) {
-                            self.crew.end_search();
+                            self.crew.end_search(|| self.has_work());
                         }
                         self.run(task, own);
                     }

@@ -135,10 +135,11 @@ impl Worker {
         self.reclaim();
     }
 
-    /// Work was found: the last one who searched sees to it that another looks for more.
+    /// Work was found: the last one who searched sees to it that another takes what else there is.
     fn end_search(&mut self) {
         if std::mem::take(&mut self.searching) {
-            self.shared.crew.end_search();
+            let shared = &self.shared;
+            shared.crew.end_search(|| shared.has_work());
         }
     }
 

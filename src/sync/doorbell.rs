@@ -16,7 +16,9 @@
 //! sees the flag set at S1. So either the sleeper finds the work or the producer rings: never neither. Without
 //! either fence both may read the past: a store may still wait in its CPU while the following load is done.
 //!
-//! [`Doorbell`] is this for one sleeper: the I/O thread in its poller, or a host's loop. [`Crew`] is this for the
+//! [`Doorbell`] is this for one sleeper: the I/O thread in its poller, or a host's loop. At R4 the producer may do the
+//! sleeper's work in its place, under a lock that the sleeper holds while awake; then the flag stays, and whoever finds
+//! the lock taken rings. [`Crew`] is this for the
 //! workers of a node, of whom at most one is woken at a time:
 //!
 //! ```text
@@ -29,7 +31,7 @@
 //!
 //! Its flag is one word, `asleep << 16 | searching`. R3 rings only if nobody searches and somebody sleeps: a searcher
 //! that finds nothing goes through S1 to S3 itself, so it counts as awake; one that finds work as the last searcher
-//! rings for the next. A worker that is rung counts as searching from then on, so that a burst wakes one thread.
+//! does so too, and rings for the next if there is more. A worker that is rung counts as searching from then on, so that a burst wakes one thread.
 //!
 //! Bells are sticky: a ring that comes before the sleep makes the next sleep end at once, so a ring that overtakes S4
 //! costs one empty look at the queues, never a lost one.
@@ -54,6 +56,12 @@ use std::time::Duration;
 pub trait Bell: Send + Sync {
     /// Wakes the sleeper; on any thread.
     fn ring(&self);
+
+    /// Does the sleeper's work in its place, all of it that was published before, and lets it sleep on. False: it must
+    /// be woken.
+    fn stand_in(&self) -> bool {
+        false
+    }
 }
 
 /// The flag and the bell of one sleeper; see the module's text.
@@ -103,6 +111,10 @@ impl Doorbell {
 
     #[cold]
     fn ring_sleeper(&self) -> bool {
+        // The flag stays: who publishes from now on comes here too.
+        if self.bell.stand_in() {
+            return false;
+        }
         // Not a swap: a ringer that comes late, in the sleeper's next round, writes nothing.
         let claimed = self.asleep.compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed);
         if claimed.is_ok() {
@@ -202,10 +214,16 @@ impl Crew {
         allowed
     }
 
-    /// Searcher that found work. The last one wakes the next sleeper: where work was found there may be more.
-    pub fn end_search(&self) {
+    /// Searcher that found work. Whoever published more while it searched relied on it: so the last one looks once more,
+    /// and wakes the next sleeper if `has_more`.
+    pub fn end_search(&self, has_more: impl FnOnce() -> bool) {
         let before = self.counts.fetch_sub(SEARCHING, Ordering::Relaxed);
-        if searching(before) == 1 {
+        if searching(before) > 1 {
+            return;
+        }
+        // [D1] S2, with R2 in `ring`: the end of the last search is an announcement too.
+        fence(Ordering::SeqCst);
+        if has_more() {
             self.ring();
         }
     }
@@ -313,7 +331,7 @@ mod tests {
         assert!(crew.ring());
         assert!(!crew.ring(), "one searches now");
         assert!(crew.park(1, Some(STALL)), "the last to sleep is woken first");
-        crew.end_search();
+        crew.end_search(|| true);
         assert!(crew.park(0, Some(STALL)), "the last searcher woke the next");
         assert_eq!(crew.asleep(), 0);
     }
@@ -325,7 +343,7 @@ mod tests {
         assert!(!crew.cancel(0), "nobody rang");
         crew.prepare(1, false);
         assert!(!crew.ring(), "0 searches");
-        crew.end_search();
+        crew.end_search(|| true);
         assert!(crew.park(1, Some(STALL)), "0 rang when it found work");
         crew.prepare(1, true);
         assert!(!crew.park(1, Some(Duration::from_micros(1))), "a timeout ends a sleep");
@@ -364,6 +382,71 @@ mod models {
         });
     }
 
+    /// A sleeper's work that others do while it sleeps.
+    #[derive(Clone)]
+    struct Helm {
+        parker: Arc<Parker>,
+        left: Arc<AtomicUsize>,
+        done: Arc<Mutex<usize>>,
+    }
+
+    impl Helm {
+        fn work(&self, done: &mut usize) {
+            *done += self.left.swap(0, Ordering::Relaxed);
+        }
+    }
+
+    impl Bell for Helm {
+        fn ring(&self) {
+            self.parker.ring();
+        }
+
+        /// The sleeper must be woken to see that all is done.
+        fn stand_in(&self) -> bool {
+            self.done.try_lock().is_some_and(|mut done| {
+                self.work(&mut done);
+                *done < 2
+            })
+        }
+    }
+
+    /// M5: who publishes stands in for the sleeper, or rings if somebody else is at its helm: no work is left behind.
+    #[test]
+    fn stand_ins_against_a_sleep() {
+        explore(3, || {
+            let helm = Helm {
+                parker: Arc::new(Parker::new()),
+                left: Arc::new(AtomicUsize::new(0)),
+                done: Arc::new(Mutex::new(0)),
+            };
+            let doorbell = Arc::new(Doorbell::new(helm.clone()));
+            let producers = [(); 2].map(|()| {
+                let (bell, left) = (Arc::clone(&doorbell), Arc::clone(&helm.left));
+                thread::spawn(move || {
+                    left.fetch_add(1, Ordering::Relaxed);
+                    bell.ring();
+                })
+            });
+            loop {
+                let mut done = helm.done.lock();
+                helm.work(&mut done);
+                if *done == 2 {
+                    break;
+                }
+                doorbell.prepare();
+                let is_idle = helm.left.load(Ordering::Relaxed) == 0;
+                drop(done);
+                if is_idle {
+                    helm.parker.park(None);
+                }
+                doorbell.cancel();
+            }
+            for producer in producers {
+                producer.join().unwrap();
+            }
+        });
+    }
+
     /// A piece of work, if there is one.
     fn take(work: &AtomicUsize) -> bool {
         work.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
@@ -375,7 +458,7 @@ mod models {
         loop {
             if work.load(Ordering::Relaxed) > 0 && take(work) {
                 if is_searching {
-                    crew.end_search();
+                    crew.end_search(|| work.load(Ordering::Relaxed) > 0);
                 }
                 return;
             }
