@@ -3,6 +3,7 @@
 use crate::arguments::CallArguments;
 use crate::callee::Callee;
 use crate::control::{self, Answer, Call, Request};
+use crate::json;
 use crate::limits::CLIENT_PATIENCE;
 use crate::outcome::{Failed, say};
 use serde_json::Value as Json;
@@ -36,11 +37,17 @@ fn via(socket: &Path, arguments: &CallArguments, values: Vec<Json>) -> Result<Ve
 
 fn parse_values(texts: &[String]) -> Result<Vec<Json>, Failed> {
     let parse = |(index, text): (usize, &String)| {
-        serde_json::from_str(text).map_err(|error| {
-            let number = index + 1;
+        let number = index + 1;
+        let value = serde_json::from_str(text).map_err(|error| {
             let hint = "a string is written '\"text\"'";
             Failed::usage(format_args!("argument {number}, {text}, is not JSON ({error}); {hint}"))
-        })
+        })?;
+        // What has no packed value is as wrong as what is no JSON: said here, before anybody is called.
+        let unfit = json::find_unfit_integer(text.as_bytes());
+        match unfit.or_else(|| json::to_values(std::slice::from_ref(&value)).err()) {
+            Some(error) => Err(Failed::usage(format_args!("argument {number}: {error}"))),
+            None => Ok(value),
+        }
     };
     texts.iter().enumerate().map(parse).collect()
 }

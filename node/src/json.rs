@@ -17,6 +17,7 @@
 use crate::limits::JSON_DEPTH_MAX;
 use serde_json::{Map, Value as Json};
 use skyharbor::seri::{Table, Value};
+use std::collections::BTreeSet;
 
 /// Why a value has no JSON, or JSON no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,13 @@ impl std::fmt::Display for JsonError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooDeep => write!(out, "the values nest more than {JSON_DEPTH_MAX} levels of JSON"),
-            Self::Range(number) => write!(out, "{number} does not fit 64 bits with a sign"),
+            Self::Range(number) => {
+                // An integer may have as many digits as a request has bytes.
+                const SHOWN_MAX: usize = 40;
+                let shown: String = number.chars().take(SHOWN_MAX).collect();
+                let cut = if shown.len() < number.len() { "…" } else { "" };
+                write!(out, "{shown}{cut} does not fit 64 bits with a sign")
+            }
             Self::Hex(text) => write!(out, "\"bytes\" must be pairs of hexadecimal digits, not {text:?}"),
             Self::Float(text) => write!(out, "\"float\" must be \"nan\", \"inf\" or \"-inf\", not {text:?}"),
             Self::Pairs => {
@@ -55,6 +62,46 @@ impl std::error::Error for JsonError {}
 /// One JSON value for each packed value.
 pub(crate) fn from_values(values: &[Value]) -> Result<Vec<Json>, JsonError> {
     values.iter().map(|value| show(value, 1)).collect()
+}
+
+/// The first integer of a JSON text that does not fit 64 bits with a sign. A reader of JSON takes those of more than 64
+/// bits for floats, and nobody would notice the digits that are lost. What is no JSON is for the reader to refuse.
+pub(crate) fn find_unfit_integer(text: &[u8]) -> Option<JsonError> {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        let len = match byte {
+            b'"' => string_len(&text[at..]),
+            b'-' | b'0'..=b'9' => number_len(&text[at..]),
+            _ => 1,
+        };
+        if byte != b'"' && len > 18 {
+            let number = String::from_utf8_lossy(&text[at..at + len]);
+            let is_integer = number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+            if is_integer && number.parse::<i64>().is_err() {
+                return Some(JsonError::Range(number.into_owned()));
+            }
+        }
+        at += len;
+    }
+    None
+}
+
+fn number_len(text: &[u8]) -> usize {
+    let part = |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
+    text.iter().take_while(part).count()
+}
+
+/// The length of a string with its quotes; one that is not closed ends with the text.
+fn string_len(text: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
 }
 
 /// One packed value for each JSON value.
@@ -80,9 +127,9 @@ fn show(value: &Value, depth: usize) -> Result<Json, JsonError> {
         },
         Value::Pointer(bits) => single("pointer", Json::from(format!("0x{bits:016x}"))),
         Value::Table(table) if table.pairs.is_empty() => Json::Array(show_all(&table.array, depth + 1)?),
-        Value::Table(table) => match show_object(table, depth)? {
-            Some(object) if !is_special(&object) => Json::Object(object),
-            Some(_) | None => show_pairs(table, depth)?,
+        Value::Table(table) => match object_keys(table) {
+            Some(keys) => Json::Object(show_members(keys, table, depth)?),
+            None => show_pairs(table, depth)?,
         },
     })
 }
@@ -91,23 +138,47 @@ fn show_all(values: &[Value], depth: usize) -> Result<Vec<Json>, JsonError> {
     values.iter().map(|value| show(value, depth)).collect()
 }
 
-/// The table as an object, if every key has a text of its own.
-fn show_object(table: &Table, depth: usize) -> Result<Option<Map<String, Json>>, JsonError> {
-    let mut object = Map::new();
-    for (key, value) in entries(table) {
+/// The texts of a table's keys, if each has one of its own and the object would be read as this table. It looks at no
+/// value inside the values: each is shown once, however deep it lies.
+fn object_keys(table: &Table) -> Option<Vec<String>> {
+    let mut keys = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (key, _) in entries(table) {
         let text = match &key {
-            Value::Int(key) => Some(key.to_string()),
+            Value::Int(key) => key.to_string(),
             Value::Bytes(key) => {
-                std::str::from_utf8(key).ok().filter(|key| integer(key).is_none()).map(str::to_owned)
+                std::str::from_utf8(key).ok().filter(|key| integer(key).is_none())?.to_owned()
             }
-            Value::Nil | Value::Bool(_) | Value::Float(_) | Value::Pointer(_) | Value::Table(_) => None,
+            Value::Nil | Value::Bool(_) | Value::Float(_) | Value::Pointer(_) | Value::Table(_) => {
+                return None;
+            }
         };
-        let Some(text) = text else { return Ok(None) };
-        if object.insert(text, show(value, depth + 1)?).is_some() {
-            return Ok(None);
+        if !seen.insert(text.clone()) {
+            return None;
         }
+        keys.push(text);
     }
-    Ok(Some(object))
+    let mut members = keys.iter().zip(entries(table));
+    let looks_special = match (members.next(), members.next()) {
+        (Some((key, (_, value))), None) => is_special(key, is_text(value), is_list(value)),
+        _ => false,
+    };
+    (!looks_special).then_some(keys)
+}
+
+/// Whether a value is shown as a JSON string.
+fn is_text(value: &Value) -> bool {
+    value.as_bytes().is_some_and(|bytes| std::str::from_utf8(bytes).is_ok())
+}
+
+/// Whether a value is shown as a JSON array.
+fn is_list(value: &Value) -> bool {
+    matches!(value, Value::Table(table) if table.pairs.is_empty())
+}
+
+fn show_members(keys: Vec<String>, table: &Table, depth: usize) -> Result<Map<String, Json>, JsonError> {
+    let members = keys.into_iter().zip(entries(table));
+    members.map(|(key, (_, value))| show(value, depth + 1).map(|shown| (key, shown))).collect()
 }
 
 fn show_pairs(table: &Table, depth: usize) -> Result<Json, JsonError> {
@@ -129,16 +200,23 @@ fn single(key: &str, value: Json) -> Json {
     Json::Object(Map::from_iter([(key.to_owned(), value)]))
 }
 
-/// Whether an object would be read as one of the forms that are no tables.
-fn is_special(object: &Map<String, Json>) -> bool {
+/// Whether an object with this one member is read as one of the forms that are no tables.
+fn is_special(key: &str, is_text: bool, is_list: bool) -> bool {
+    match key {
+        "bytes" | "float" | "pointer" => is_text,
+        "pairs" => is_list,
+        _ => false,
+    }
+}
+
+/// The one member of an object that is read as such a form.
+fn special(object: &Map<String, Json>) -> Option<(&str, &Json)> {
     let mut members = object.iter();
     match (members.next(), members.next()) {
-        (Some((key, value)), None) => match key.as_str() {
-            "bytes" | "float" | "pointer" => value.is_string(),
-            "pairs" => value.is_array(),
-            _ => false,
-        },
-        _ => false,
+        (Some((key, value)), None) if is_special(key, value.is_string(), value.is_array()) => {
+            Some((key.as_str(), value))
+        }
+        _ => None,
     }
 }
 
@@ -153,8 +231,10 @@ fn read(json: &Json) -> Result<Value, JsonError> {
         },
         Json::String(text) => Value::Bytes(text.clone().into_bytes()),
         Json::Array(values) => Value::Table(Table::from_array(to_values(values)?)),
-        Json::Object(object) if is_special(object) => return read_special(object),
         Json::Object(object) => {
+            if let Some((key, value)) = special(object) {
+                return read_special(key, value);
+            }
             let pair = |(key, value): (&String, &Json)| {
                 let key = integer(key).map_or_else(|| Value::Bytes(key.clone().into_bytes()), Value::Int);
                 Ok((key, read(value)?))
@@ -164,10 +244,9 @@ fn read(json: &Json) -> Result<Value, JsonError> {
     })
 }
 
-fn read_special(object: &Map<String, Json>) -> Result<Value, JsonError> {
-    let Some((key, value)) = object.iter().next() else { return Err(JsonError::Pairs) };
+fn read_special(key: &str, value: &Json) -> Result<Value, JsonError> {
     let text = value.as_str().unwrap_or_default();
-    match (key.as_str(), text) {
+    match (key, text) {
         ("bytes", _) => bytes_of(text).map(Value::Bytes).ok_or_else(|| JsonError::Hex(text.to_owned())),
         ("float", "nan") => Ok(Value::Float(f64::NAN)),
         ("float", "inf") => Ok(Value::Float(f64::INFINITY)),
@@ -270,6 +349,54 @@ mod tests {
         let deep =
             (0..JSON_DEPTH_MAX).fold(Value::Nil, |inner, _| Value::Table(Table::from_array(vec![inner])));
         assert_eq!(from_values(&[deep]), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn tables_of_pairs_inside_each_other_are_shown_once_each() {
+        // Each level is tried as an object first, and its inner table comes before the key that has no text.
+        let levels = 31;
+        let deep = (0..levels).fold(Value::Int(0), |inner, _| {
+            pairs(&[(bytes("inner"), inner), (Value::Bool(true), Value::Int(1))])
+        });
+        let shown = from_values(&[deep]).unwrap();
+        assert_eq!(shown[0].to_string().matches("\"inner\"").count(), levels);
+        let deep = (0..levels).fold(Value::Table(Table::default()), |inner, _| {
+            pairs(&[(bytes("pairs"), Value::Table(Table::from_array(vec![inner])))])
+        });
+        assert_eq!(
+            from_values(&[deep]),
+            Err(JsonError::TooDeep),
+            "four levels of JSON for each, more than may be"
+        );
+    }
+
+    #[test]
+    fn integers_past_64_bits_are_found_wherever_they_stand() {
+        for (text, number) in [
+            ("18446744073709551616", "18446744073709551616"),
+            ("[1,{\"a\":-9223372036854775809}]", "-9223372036854775809"),
+            ("9223372036854775808", "9223372036854775808"),
+            ("\"\\\"\",99999999999999999999", "99999999999999999999"),
+        ] {
+            assert_eq!(find_unfit_integer(text.as_bytes()), Some(JsonError::Range(number.into())), "{text}");
+        }
+        for text in [
+            "9223372036854775807",
+            "-9223372036854775808",
+            "18446744073709551616.0",
+            "1e300",
+            "18446744073709551616e0",
+            "\"18446744073709551616\"",
+            "{\"18446744073709551616\":\"\\\\\"}",
+            "\"never closed 18446744073709551616",
+            "\"\\",
+            "",
+            "-",
+        ] {
+            assert_eq!(find_unfit_integer(text.as_bytes()), None, "{text}");
+        }
+        let long = JsonError::Range("9".repeat(1_000_000)).to_string();
+        assert!(long.len() < 100 && long.contains("9…"), "{long}");
     }
 
     /// A value's meaning in Lua as a text: tables without nils, integral float keys as integers, in one order.

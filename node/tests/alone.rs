@@ -52,9 +52,11 @@ fn a_call_without_a_reply_says_why() {
     for (arguments, reason) in [
         (&["text"][..], "argument 1, text, is not JSON"),
         (&["18446744073709551615"], "does not fit 64 bits"),
+        (&["[18446744073709551616]"], "argument 1: 18446744073709551616 does not fit 64 bits"),
+        (&["{\"bytes\":\"0\"}"], "pairs of hexadecimal digits"),
     ] {
         let called = output(&[&["call", "--via", &socket, "ECHO"][..], arguments].concat());
-        assert_ne!(called.status.code(), Some(0));
+        assert_eq!(called.status.code(), Some(2), "asked for the wrong thing: {arguments:?}");
         assert!(stderr(&called).contains(reason), "{}", stderr(&called));
     }
     node.stop();

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 /// One line from a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// Call a service.
     Call(Call),
@@ -124,6 +124,7 @@ mod tests {
             r#"{"call":{"to":"A","timeout":1}}"#,
             r#"{"call":{"to":"A","timeout_ms":-1}}"#,
             r#"{"names":{},"call":{"to":"A"}}"#,
+            r#"{"names":{"of":"A"}}"#,
         ] {
             assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
         }
