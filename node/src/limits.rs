@@ -25,6 +25,8 @@ pub(crate) const EVENTS_MAX: usize = 64;
 pub(crate) const LOG_LINES_MAX: usize = 8192;
 /// Bytes of log lines that are written at once.
 pub(crate) const LOG_WRITE_BYTES: usize = 64 << 10;
+/// How long a program that ends waits for its last log lines to be written.
+pub(crate) const LOG_END_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How long a node takes to leave gracefully.
 pub(crate) const LEAVE_TIME_MAX: Duration = Duration::from_secs(10);

@@ -1,13 +1,14 @@
 //! The log: lines of any thread, written by one of its own so that a slow disk stops nobody.
 
-use crate::limits::{LOG_LINES_MAX, LOG_WRITE_BYTES};
+use crate::limits::{LOG_END_TIME_MAX, LOG_LINES_MAX, LOG_WRITE_BYTES};
 use crate::outcome::complain;
 use skyharbor::node::LoggerLevel;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -16,6 +17,10 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) struct Log {
     sender: SyncSender<Entry>,
     thread: JoinHandle<()>,
+    /// Disconnected when the thread ends.
+    ended: Receiver<()>,
+    /// Holds one mark while the file is to be opened again and no entry could say so.
+    late_reopen: SyncSender<()>,
     lines: Lines,
 }
 
@@ -46,10 +51,15 @@ impl Log {
         };
         let (sender, entries) = mpsc::sync_channel(LOG_LINES_MAX);
         let (lost, losses) = mpsc::sync_channel(1);
-        let writer = Writer { entries, losses, output, buffer: Vec::new(), failed: false };
-        let thread = Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
+        let (late_reopen, late_reopens) = mpsc::sync_channel(1);
+        let (ending, ended) = mpsc::sync_channel(1);
+        let writer = Writer { entries, losses, late_reopens, output, buffer: Vec::new(), failed: false };
+        let thread = Builder::new().name("log".to_owned()).spawn(move || {
+            let _ending = ending;
+            writer.run();
+        })?;
         let lines = Lines { sender: sender.clone(), lost };
-        Ok(Self { sender, thread, lines })
+        Ok(Self { sender, thread, ended, late_reopen, lines })
     }
 
     /// Makes everything that the program and the library trace go to this log.
@@ -70,17 +80,31 @@ impl Log {
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
 
-    /// Opens the file again: somebody moved it away.
+    /// Opens the file again: somebody moved it away. Waits for nothing: a disk or a reader of stderr that is stuck must
+    /// not stop who asks.
     pub(crate) fn reopen(&self) {
-        // The thread ends after its `End` only.
-        let _ = self.sender.send(Entry::Reopen);
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(Entry::Reopen) {
+            // A mark that is there already says the same.
+            let _ = self.late_reopen.try_send(());
+        }
     }
 
-    /// Writes what is there and ends.
+    /// Writes what is there and ends. A log that is not written within [`LOG_END_TIME_MAX`] is left.
     pub(crate) fn end(self) {
-        let _ = self.sender.send(Entry::End);
-        // A panic of the log has been reported by its thread.
-        let _ = self.thread.join();
+        const PAUSE: Duration = Duration::from_millis(10);
+        let mut waited = Duration::ZERO;
+        while let Err(TrySendError::Full(_)) = self.sender.try_send(Entry::End) {
+            if waited >= LOG_END_TIME_MAX {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+            waited += PAUSE;
+        }
+        let left = LOG_END_TIME_MAX.saturating_sub(waited);
+        if self.ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected) {
+            // A panic of the log has been reported by its thread.
+            let _ = self.thread.join();
+        }
     }
 }
 
@@ -119,6 +143,7 @@ enum Output {
 struct Writer {
     entries: Receiver<Entry>,
     losses: Receiver<()>,
+    late_reopens: Receiver<()>,
     output: Output,
     buffer: Vec<u8>,
     /// Whether it was said that the log cannot be written.
@@ -158,10 +183,17 @@ impl Writer {
             complain(format_args!("skyharbor: cannot write {}: {error}", path.display()));
         }
         self.failed = written.is_err();
+        if self.late_reopens.try_recv().is_ok() {
+            self.open_again();
+        }
     }
 
     fn reopen(&mut self) {
         self.write();
+        self.open_again();
+    }
+
+    fn open_again(&mut self) {
         if let Output::File(file, path) = &mut self.output {
             match open(path) {
                 Ok(opened) => *file = opened,
@@ -207,9 +239,50 @@ mod tests {
         }
         let output = Output::File(open(&path).unwrap(), path.clone());
         drop((sender, lines));
-        Writer { entries, losses, output, buffer: Vec::new(), failed: false }.run();
+        let (_, late_reopens) = mpsc::sync_channel(1);
+        Writer { entries, losses, late_reopens, output, buffer: Vec::new(), failed: false }.run();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text, "x\nx\n(lines are missing here: the log could not keep up)\n");
+    }
+
+    /// A log at a pipe, which is full as long as nobody reads it.
+    #[test]
+    fn a_log_that_is_stuck_stops_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let mut reader = File::options().read(true).write(true).open(&path).unwrap();
+        let log = Log::start(Some(&path)).unwrap();
+        let mut lines = log.lines.clone();
+        let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+        while log.sender.try_send(Entry::Line(line.clone())).is_ok() {}
+        log.reopen();
+        log.reopen();
+        lines.write_all(&line).unwrap();
+        log.end();
+        let mut first = [0; 4];
+        io::Read::read_exact(&mut reader, &mut first).unwrap();
+        assert_eq!(&first, b"xxxx");
+    }
+
+    #[test]
+    fn a_reopen_that_found_no_room_is_done_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let (sender, entries) = mpsc::sync_channel(8);
+        let (_, losses) = mpsc::sync_channel(1);
+        let (late_reopen, late_reopens) = mpsc::sync_channel(1);
+        let output = Output::File(open(&path).unwrap(), path.clone());
+        fs::rename(&path, &moved).unwrap();
+        let long = "a line that fills the buffer".repeat(LOG_WRITE_BYTES / 8).into_bytes();
+        sender.send(Entry::Line(long.clone())).unwrap();
+        late_reopen.send(()).unwrap();
+        sender.send(Entry::Line(b"new\n".to_vec())).unwrap();
+        drop(sender);
+        Writer { entries, losses, late_reopens, output, buffer: Vec::new(), failed: false }.run();
+        assert_eq!(fs::read(&moved).unwrap(), long);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
     }
 
     #[test]
