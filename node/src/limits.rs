@@ -18,6 +18,10 @@ pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 pub(crate) const CALL_TIME_MAX: Duration = Duration::from_secs(3600);
 /// What a client waits longer than the deadline of its call.
 pub(crate) const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a control connection looks whether its client still waits.
+pub(crate) const CLIENT_LOOK: Duration = Duration::from_millis(250);
+/// How long a node that starts waits for others that start in the folder of its control socket.
+pub(crate) const FOLDER_LOCK_TIME_MAX: Duration = Duration::from_secs(2);
 /// Things that wait for the main thread.
 pub(crate) const EVENTS_MAX: usize = 64;
 

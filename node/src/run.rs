@@ -9,20 +9,21 @@
 
 use crate::callee::{Callee, failure};
 use crate::check;
-use crate::control::{Answer, Call, Failure, Request, Server};
+use crate::control::{Answer, Call, Client, Failure, Request, Server};
 use crate::events::{Event, watch_signals};
 use crate::gateway::{Ask, Gateway};
-use crate::limits::{CALL_TIME_MAX, CLIENT_PATIENCE, EVENTS_MAX, LEAVE_TIME_MAX};
+use crate::limits::{CALL_TIME_MAX, CLIENT_LOOK, CLIENT_PATIENCE, EVENTS_MAX, LEAVE_TIME_MAX};
 use crate::logs::Log;
 use crate::outcome::Failed;
 use crate::{json, names};
+use skyharbor::clock::Instant;
 use skyharbor::node::{ServiceEntry, ServiceKind};
 use skyharbor::prelude::*;
 use skyharbor::seri;
 use skyharbor::services::{Echo, Kv};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 /// Runs the node that a file describes until Ctrl-C or SIGTERM.
@@ -120,7 +121,7 @@ fn spawn_named<S: Service>(node: &Node, name: &str, service: S) -> Result<Handle
 fn start_control(config: &Config, events: SyncSender<Event>) -> Result<Option<Server>, Failed> {
     let Some(path) = &config.control else { return Ok(None) };
     let default_deadline = config.default_deadline;
-    let respond = move |request| respond(request, &events, default_deadline);
+    let respond = move |request, client: Client<'_>| respond(request, client, &events, default_deadline);
     let server = Server::start(path, Arc::new(respond));
     let server =
         server.map_err(|error| Failed::new(format_args!("control socket {}: {error}", path.display())))?;
@@ -129,11 +130,17 @@ fn start_control(config: &Config, events: SyncSender<Event>) -> Result<Option<Se
 }
 
 /// Answers a control client, on its connection's thread.
-fn respond(request: Request, events: &SyncSender<Event>, default_deadline: Duration) -> Answer {
+fn respond(
+    request: Request,
+    client: Client<'_>,
+    events: &SyncSender<Event>,
+    default_deadline: Duration,
+) -> Answer {
     let answered = match request {
-        Request::Call(call) => call_packed(call, events, default_deadline),
+        Request::Call(call) => call_packed(call, client, events, default_deadline),
         Request::Names {} => {
-            ask(events, CLIENT_PATIENCE, |result| Ask::Status { timeout: CLIENT_PATIENCE, result })
+            let timeout = CLIENT_PATIENCE;
+            ask(events, client, timeout, |result| Ask::Status { timeout, result })
                 .map(|status| Answer::Names(names::of_status(&status)))
         }
     };
@@ -142,6 +149,7 @@ fn respond(request: Request, events: &SyncSender<Event>, default_deadline: Durat
 
 fn call_packed(
     call: Call,
+    client: Client<'_>,
     events: &SyncSender<Event>,
     default_deadline: Duration,
 ) -> Result<Answer, Failure> {
@@ -150,15 +158,16 @@ fn call_packed(
     let values = json::to_values(&call.arguments).map_err(|error| malformed(&error))?;
     let payload = Payload::from(seri::pack(&values).map_err(|error| malformed(&error))?);
     let timeout = call.timeout_ms.map_or(default_deadline, Duration::from_millis).min(CALL_TIME_MAX);
-    let reply = ask(events, timeout, |result| Ask::Call { callee, payload, timeout, result })?;
+    let reply = ask(events, client, timeout, |result| Ask::Call { callee, payload, timeout, result })?;
     let values = seri::unpack(&reply).map_err(|error| failure(error.into()))?;
     let shown = json::from_values(&values).map_err(|error| Failure::new("too_deep", error))?;
     Ok(Answer::Reply(shown))
 }
 
-/// Passes a wish to the node and waits for its result.
+/// Passes a wish to the node and waits for its result, as long as the client does.
 fn ask<T>(
     events: &SyncSender<Event>,
+    client: Client<'_>,
     timeout: Duration,
     make: impl FnOnce(SyncSender<Result<T, CallError>>) -> Ask,
 ) -> Result<T, Failure> {
@@ -166,9 +175,17 @@ fn ask<T>(
     let asked = events.send(Event::Ask(make(sender)));
     let shutdown = || failure(CallError::Shutdown);
     asked.map_err(|_| shutdown())?;
-    match result.recv_timeout(timeout.saturating_add(CLIENT_PATIENCE)) {
-        Ok(result) => result.map_err(failure),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(shutdown()),
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(failure(CallError::Timeout)),
+    let deadline = Instant::now() + timeout.saturating_add(CLIENT_PATIENCE);
+    loop {
+        let left = deadline.since(Instant::now());
+        match result.recv_timeout(left.min(CLIENT_LOOK)) {
+            Ok(result) => return result.map_err(failure),
+            Err(RecvTimeoutError::Disconnected) => return Err(shutdown()),
+            // Its call goes on to its deadline; its connection is free for others.
+            Err(RecvTimeoutError::Timeout) if left.is_zero() || client.is_gone() => {
+                return Err(failure(CallError::Timeout));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
     }
 }

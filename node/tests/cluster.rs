@@ -142,6 +142,26 @@ fn a_second_ctrl_c_ends_a_node_that_cannot_flush() {
 }
 
 #[test]
+fn clients_that_gave_up_make_room_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let First { node: one, master, .. } = first(folder.path());
+    let two = slave(folder.path(), 2, "TWO", master);
+    assert_eq!(one.call(&["TWO"]), Ok("[]".to_owned()));
+    // A stopped process keeps its connections and answers nothing.
+    two.signal(Signal::STOP);
+    let mut clients: Vec<_> = (0..16).map(|_| one.start_call("1h", &["TWO"])).collect();
+    let names = || output(&["names", "--via", one.control().to_str().unwrap()]);
+    until("no room for more", || stderr(&names()).contains("has 16 connections already"));
+    for client in &mut clients {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+    until("room", || names().status.success());
+    two.signal(Signal::KILL);
+    one.stop();
+}
+
+#[test]
 fn large_values_cross_the_link() {
     let folder = tempfile::tempdir().unwrap();
     let First { node: one, master, .. } = first(folder.path());

@@ -2,7 +2,8 @@
 
 use super::lines::read_line;
 use super::protocol::{Answer, Request};
-use crate::limits::ANSWER_BYTES_MAX;
+use super::socket;
+use crate::limits::{ANSWER_BYTES_MAX, CLIENT_PATIENCE};
 use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,11 @@ pub(crate) enum ClientError {
 impl std::fmt::Display for ClientError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Connect(path, error) => write!(out, "no node answers at {}: {error}", path.display()),
-            Self::Io(error)
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
-            {
-                write!(out, "the node did not answer in time")
+            Self::Connect(path, error) if took_too_long(error) => {
+                write!(out, "the node at {} takes no connections", path.display())
             }
+            Self::Connect(path, error) => write!(out, "no node answers at {}: {error}", path.display()),
+            Self::Io(error) if took_too_long(error) => write!(out, "the node did not answer in time"),
             Self::Io(error) => write!(out, "the connection to the node broke: {error}"),
             Self::Answer(error) => write!(out, "the node's answer is malformed: {error}"),
         }
@@ -36,12 +36,17 @@ impl std::fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
+fn took_too_long(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// Asks the node at `path` and waits for its answer, at most `patience`.
 ///
 /// # Errors
 /// There is no node, or no answer.
 pub(crate) fn ask(path: &Path, request: &Request, patience: Duration) -> Result<Answer, ClientError> {
-    let stream = UnixStream::connect(path).map_err(|error| ClientError::Connect(path.to_owned(), error))?;
+    let connected = socket::connect(path, CLIENT_PATIENCE);
+    let stream = connected.map_err(|error| ClientError::Connect(path.to_owned(), error))?;
     let line = exchange(&stream, request, patience).map_err(ClientError::Io)?;
     serde_json::from_slice(&line).map_err(ClientError::Answer)
 }

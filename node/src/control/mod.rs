@@ -26,4 +26,4 @@ mod socket;
 
 pub(crate) use client::ask;
 pub(crate) use protocol::{Answer, Call, Failure, NameLine, Names, PeerLine, Request};
-pub(crate) use server::Server;
+pub(crate) use server::{Client, Server};
