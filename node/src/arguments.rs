@@ -58,7 +58,7 @@ pub(crate) struct CallArguments {
     /// The configuration for --join; its services and control socket are not started.
     #[arg(long, value_name = "CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// How long to wait for the reply: 500ms, 5s, 1m.
+    /// How long to wait for the reply: 500ms, 5s, 1m; from 1ms to 1h.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
     pub(crate) timeout: Duration,
     /// A global name, a local .name or a :handle.

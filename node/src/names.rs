@@ -66,7 +66,7 @@ fn table(names: &Names) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = match (names.harbor, names.master_up) {
-        (0, _) => writeln!(out, "a node without links"),
+        (0, _) => writeln!(out, "a node without a harbor id"),
         (harbor, true) => writeln!(out, "node {harbor}, master up"),
         (harbor, false) => writeln!(out, "node {harbor}, master not reached"),
     };
@@ -74,7 +74,8 @@ fn table(names: &Names) -> String {
         let _ = writeln!(out, "\n{:>4}  {:<9}  {:>6}  {:>7}  address", "peer", "state", "held", "pending");
     }
     for PeerLine { harbor, state, held, pending, address } in &names.peers {
-        let address = address.as_deref().unwrap_or("-");
+        // It is what the peer said of itself, and goes to a terminal.
+        let address = address.as_deref().unwrap_or("-").escape_debug();
         let _ = writeln!(out, "{harbor:>4}  {state:<9}  {held:>6}  {pending:>7}  {address}");
     }
     let completeness = if names.complete {
@@ -94,6 +95,15 @@ mod tests {
     use super::*;
     use skyharbor::message::{NameEntry, PeerStatus};
     use skyharbor::{Handle, HarborId};
+
+    #[test]
+    fn a_peers_address_cannot_speak_to_the_terminal() {
+        let address = Some("a:1\u{1b}[2J\n  :01000008  ECHO".to_owned());
+        let peer = PeerLine { harbor: 2, address, state: "up".to_owned(), held: 0, pending: 0 };
+        let names = Names { harbor: 1, master_up: true, complete: true, names: vec![], peers: vec![peer] };
+        let text = table(&names);
+        assert!(!text.contains('\u{1b}') && !text.contains("\n  :01"), "{text:?}");
+    }
 
     #[test]
     fn a_picture_is_sorted_and_printed() {
@@ -122,7 +132,7 @@ mod tests {
         );
         assert_eq!(
             table(&of_status(&Status::default())),
-            "a node without links\n\nnames (perhaps not all: only a master knows every name, this node knows what it asked for or was told)\n"
+            "a node without a harbor id\n\nnames (perhaps not all: only a master knows every name, this node knows what it asked for or was told)\n"
         );
     }
 }
