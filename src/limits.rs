@@ -174,6 +174,8 @@ pub const KV_BYTES_MAX: usize = 256 << 20;
 
 /// The largest configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Errors of one configuration that are reported, and as many warnings.
+pub const CONFIG_PROBLEMS_MAX: usize = 500;
 /// Services that a configuration starts.
 pub const CONFIG_SERVICES_MAX: usize = 1024;
 /// Files of one configuration.

@@ -16,6 +16,9 @@ pub enum AddressError {
     /// Port 0 where it means nothing.
     #[error("the port must not be 0")]
     ZeroPort,
+    /// Port 0 where another key says how the socket is reached.
+    #[error("the port must not be 0 where bind is set: peers are told address, the socket listens at bind")]
+    ZeroPortBound,
     /// Nothing before the port.
     #[error("an address is host:port, the host is missing")]
     NoHost,
@@ -111,6 +114,11 @@ fn parse_port(text: &str) -> Result<u16, AddressError> {
         return Err(if text.is_empty() { AddressError::NoPort } else { AddressError::BadPort });
     }
     text.parse().map_err(|_| AddressError::BadPort)
+}
+
+/// Whether the system chooses the port.
+pub(super) fn takes_any_port(text: &str) -> bool {
+    HostPort::parse(text).is_ok_and(|address| address.port == 0)
 }
 
 /// The address by which a process of the same machine reaches a listener on `text`: loopback for every interface.

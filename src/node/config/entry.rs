@@ -1,6 +1,7 @@
 //! What both readers produce: keys with literal values and their lines.
 
 use super::problem::{Fault, Place, Problem, Severity};
+use crate::limits::CONFIG_PROBLEMS_MAX;
 
 /// The form that a text is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub(super) enum Form {
 pub(super) struct Entries {
     pub(super) entries: Vec<Entry>,
     pub(super) problems: Vec<Problem>,
+    /// How many were noticed, kept or not.
+    pub(super) errors: usize,
+    pub(super) notes: usize,
 }
 
 /// `key = value`.
@@ -59,11 +63,27 @@ impl Entries {
         self.note(place, Severity::Error, fault);
     }
 
+    /// Adds a problem. Of errors, and of everything else, [`CONFIG_PROBLEMS_MAX`] are kept: a file that is no
+    /// configuration at all may have a million.
     pub(super) fn note(&mut self, place: Place, severity: Severity, fault: Fault) {
+        let count = if severity == Severity::Error { &mut self.errors } else { &mut self.notes };
+        *count += 1;
+        let fault = match *count {
+            ..=CONFIG_PROBLEMS_MAX => fault,
+            _ if *count == CONFIG_PROBLEMS_MAX + 1 => {
+                Fault::TooManyProblems { problems_max: CONFIG_PROBLEMS_MAX }
+            }
+            _ => return,
+        };
         self.problems.push(Problem { place: Some(place), severity, fault });
     }
 
+    /// Whether another error would not be kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors > CONFIG_PROBLEMS_MAX
+    }
+
     pub(super) fn has_errors(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+        self.errors > 0
     }
 }

@@ -4,7 +4,7 @@ use super::entry::{Entries, Entry, Form, Literal};
 use super::problem::{Fault, Place, Problem, Severity};
 use super::spelling::suggestion;
 use super::{Config, LoggerLevel, ServiceEntry, ServiceKind};
-use crate::limits::CONFIG_SERVICES_MAX;
+use crate::limits::{CALL_DEADLINE, CONFIG_SERVICES_MAX};
 use crate::message::HarborId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,16 +81,17 @@ impl Places {
 }
 
 /// Makes a configuration of entries, with the defaults in place of what was refused.
-pub(super) fn interpret(found: Entries, form: Form) -> (Config, Places, Vec<Problem>) {
+pub(super) fn interpret(mut found: Entries, form: Form) -> (Config, Places, Vec<Problem>) {
+    let entries = std::mem::take(&mut found.entries);
     let mut reading = Reading {
         form,
         config: Config::local(),
         places: Places::default(),
-        found: Entries { entries: Vec::new(), problems: found.problems },
+        found,
         ignored: Vec::new(),
         ignored_place: None,
     };
-    for entry in found.entries {
+    for entry in entries {
         reading.entry(entry);
     }
     reading.say_ignored();
@@ -180,7 +181,7 @@ impl Reading {
             "logger_level" => config.logger_level = value.level()?,
             "control" => config.control = value.text()?.map(PathBuf::from),
             "default_deadline" => {
-                config.default_deadline = value.duration()?.unwrap_or(config.default_deadline);
+                config.default_deadline = value.duration()?.unwrap_or(CALL_DEADLINE);
             }
             "service" => self.services(entry)?,
             _ => {}
@@ -189,6 +190,9 @@ impl Reading {
     }
 
     fn services(&mut self, entry: &Entry) -> Result<(), Fault> {
+        // The key is there once, or stands for itself alone as every key that is set again.
+        self.config.services.clear();
+        self.places.services.clear();
         let mistyped =
             |expected| Fault::WrongType { key: entry.key.clone(), expected, found: entry.value.type_text() };
         match (&entry.value, self.form) {

@@ -4,6 +4,7 @@
 //! are skipped first, a value inside quotes is taken as it is, and a value outside quotes is read as literals.
 
 use super::problem::Fault;
+use crate::limits::CONFIG_PROBLEMS_MAX;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Word {
@@ -92,7 +93,14 @@ impl<'a> Lexer<'a> {
     }
 
     fn fault(&mut self, line: u32, reason: &str) {
-        self.faults.push((line, Fault::Syntax { reason: reason.to_owned() }));
+        self.note(line, Fault::Syntax { reason: reason.to_owned() });
+    }
+
+    /// Notes a fault; of those that nobody will be shown, the first.
+    fn note(&mut self, line: u32, fault: Fault) {
+        if self.faults.len() <= CONFIG_PROBLEMS_MAX {
+            self.faults.push((line, fault));
+        }
     }
 
     fn skip_line(&mut self) {
@@ -166,7 +174,7 @@ impl<'a> Lexer<'a> {
     fn value_of(&mut self, name: &str, line: u32) -> String {
         let Some(variable) = self.variable.filter(|_| !name.is_empty()) else { return format!("${name}") };
         variable(name).unwrap_or_else(|| {
-            self.faults.push((line, Fault::NoVariable { name: name.to_owned() }));
+            self.note(line, Fault::NoVariable { name: name.to_owned() });
             String::new()
         })
     }
@@ -183,7 +191,7 @@ impl<'a> Lexer<'a> {
             Lexer { text: &value, at: 0, line: 1, variable: None, tokens: Vec::new(), faults: Vec::new() };
         inner.run();
         self.tokens.extend(inner.tokens.into_iter().map(|token| Token { line, ..token }));
-        self.faults.extend(inner.faults.into_iter().map(|(_, fault)| (line, fault)));
+        inner.faults.into_iter().for_each(|(_, fault)| self.note(line, fault));
     }
 
     fn quoted(&mut self, quote: u8) {

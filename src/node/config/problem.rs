@@ -218,6 +218,12 @@ pub enum Fault {
         /// The limit.
         services_max: usize,
     },
+    /// More problems than are reported.
+    #[error("and more: only the first {problems_max} are reported")]
+    TooManyProblems {
+        /// The limit.
+        problems_max: usize,
+    },
     /// A key is missing that others need.
     #[error("{key} is missing: {why}")]
     Missing {

@@ -1,6 +1,6 @@
 //! Values that a [`Config`] can hold and a node cannot use, and keys that do not fit together.
 
-use super::address::{AddressError, HostPort};
+use super::address::{AddressError, HostPort, takes_any_port};
 use super::keys::{Places, THREAD_RANGE};
 use super::problem::{Fault, Problem, Severity};
 use super::{Config, Role};
@@ -154,6 +154,7 @@ impl Findings {
 
     fn slave(&mut self, config: &Config) {
         self.needs_address(config);
+        self.fixed_ports(config);
         if config.master.is_none() {
             let why = "a node with a harbor id needs a master, or hosts it with standalone";
             self.error("harbor", &["master", "standalone"], Fault::Missing { key: "master", why });
@@ -166,6 +167,7 @@ impl Findings {
 
     fn standalone(&mut self, config: &Config) {
         self.needs_address(config);
+        self.fixed_ports(config);
         let key = if config.bind.is_some() { "bind" } else { "address" };
         let why = "peers and the master's members need a port each";
         self.clash(config, [key, "standalone"], &[], HostPort::collides_with, why);
@@ -199,6 +201,16 @@ impl Findings {
         if config.address.is_none() {
             let why = "a node with a harbor id needs the address where its peers reach it";
             self.error("harbor", &["address"], Fault::Missing { key: "address", why });
+        }
+    }
+
+    /// A port that the system chooses is told to peers as the address of the socket: with `bind`, that is not where
+    /// they reach it.
+    fn fixed_ports(&mut self, config: &Config) {
+        let keys = config.addresses().filter(|(key, _)| matches!(*key, "address" | "bind"));
+        for (key, text) in keys.filter(|(_, text)| config.bind.is_some() && takes_any_port(text)) {
+            let reason = AddressError::ZeroPortBound;
+            self.error(key, &["bind"], Fault::BadAddress { key, text: text.to_owned(), reason });
         }
     }
 

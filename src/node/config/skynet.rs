@@ -115,8 +115,11 @@ impl Statements<'_, '_, '_> {
         while let [first, ..] = self.tokens {
             let (line, statement) = (first.line, self.tokens);
             if let Err(refused) = self.statement() {
+                // The line is looked for from the top of the text.
+                let shown =
+                    |line| if self.reader.found.is_full() { String::new() } else { self.source_line(line) };
                 let fault = match refused {
-                    Refused::Code => Fault::Code { what: self.source_line(line) },
+                    Refused::Code => Fault::Code { what: shown(line) },
                     Refused::NotSet(name) => Fault::NotSet { name },
                 };
                 self.reader.found.error(self.place(line), fault);

@@ -182,6 +182,16 @@ fn relations_are_checked() {
             3,
             "need a port each",
         ),
+        (
+            "harbor = 2\nmaster = \"m:1\"\naddress = \"a:0\"\nbind = \"0.0.0.0:2526\"",
+            3,
+            "not be 0 where bind is set",
+        ),
+        (
+            "harbor = 2\nmaster = \"m:1\"\naddress = \"a:1\"\nbind = \"0.0.0.0:0\"",
+            4,
+            "not be 0 where bind is set",
+        ),
         ("harbor = \"2\"\naddress = \"a:1\"", 1, "harbor must be an integer, not a text"),
         ("role = \"slave\"", 1, "make it \"alone\""),
     ] {
@@ -297,6 +307,40 @@ fn an_outer_file_may_set_again_what_it_includes() {
     let error = Config::from_file(folder.path().join("node")).unwrap_err();
     assert_eq!(error.problems().len(), 1, "{error}");
     assert!(error.to_string().contains("common:2: error: harbor is 999"), "{error}");
+}
+
+#[test]
+fn services_that_are_set_again_replace_those_above() {
+    let names =
+        |config: &Config| config.services.iter().map(|service| service.name.clone()).collect::<Vec<_>>();
+    let config = skynet_text("service = 'echo A'\nservice = 'kv B, echo A'\n").unwrap();
+    assert_eq!(names(&config), ["B", "A"]);
+    assert_eq!(config.notes().len(), 1, "{:?}", config.notes());
+    assert_eq!(names(&skynet_text("service = 'echo A'\nservice = nil\n").unwrap()), [""; 0]);
+    let again = "default_deadline = '1s'\ndefault_deadline = nil\n";
+    assert_eq!(skynet_text(again).unwrap().default_deadline, CALL_DEADLINE);
+}
+
+#[test]
+fn a_file_that_is_no_configuration_has_so_many_problems_and_no_more() {
+    let kept = crate::limits::CONFIG_PROBLEMS_MAX + 1;
+    for line in ["@\n", "a = f()\n", "a = \n@\n", "a = $UNSET\n", "= 1\n"] {
+        let text = line.repeat(200_000 / line.len());
+        for refused in [skynet_text(&text).unwrap_err(), Config::from_toml(&text).unwrap_err()] {
+            let problems = refused.problems();
+            assert!((1..=2 * kept).contains(&problems.len()), "{line:?}: {}", problems.len());
+        }
+    }
+    let unknown: String = (0..10_000).map(|key| format!("key{key} = 1\n")).collect();
+    let config = Config::from_toml(&unknown).unwrap();
+    assert_eq!(config.notes().len(), kept);
+    let last = config.notes().last().unwrap().to_string();
+    assert_eq!(last, "line 501: warning: and more: only the first 500 are reported");
+    let error = Config::from_toml(&(unknown + "thread = 'x'\n")).unwrap_err();
+    assert!(
+        error.to_string().contains("line 10001: error: thread must be"),
+        "warnings leave room for errors"
+    );
 }
 
 proptest::proptest! {

@@ -11,7 +11,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 pub(super) fn read(text: &str, file: Option<&Path>) -> Entries {
     let (table, errors) = DeTable::parse_recoverable(text);
     let reader = Reader { lines: Lines::of(text), file: file.map(Arc::from) };
-    let mut found = Entries { entries: reader.table(table.get_ref()), problems: Vec::new() };
+    let mut found = Entries { entries: reader.table(table.get_ref()), ..Entries::default() };
     for error in errors {
         let place = reader.place(error.span().map_or(0, |span| span.start));
         found.error(place, Fault::Syntax { reason: error.message().trim_end().to_owned() });
