@@ -103,6 +103,8 @@ pub const ACCEPTS_MAX: usize = 64;
 pub const LISTEN_BACKLOG: i32 = 1024;
 /// How long nothing is accepted once no descriptor is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a node that starts waits for the names of its listening addresses to be resolved.
+pub const LISTEN_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long one address is dialled, and how long its name may take to be resolved.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried.

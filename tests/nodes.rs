@@ -1,6 +1,7 @@
 //! Several nodes in one process, names, starts that fail, bounds, shutdown.
 
 use skyharbor::prelude::*;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -59,6 +60,39 @@ fn a_start_that_fails_is_an_error_and_leaves_nothing_behind() {
     assert_eq!(refused.to_string(), "the service did not start: not today");
     assert!(matches!(node.spawn("panics", Panics), Err(SpawnError::Panicked)));
     assert_eq!(node.services(), 0);
+    node.shutdown(secs(5)).expect("all threads end");
+}
+
+/// A free port of every loopback address, and listeners that take it.
+fn taken_everywhere() -> (u16, Vec<TcpListener>) {
+    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = first.local_addr().expect("it is bound").port();
+    // Where there is no IPv6, nobody can listen there either.
+    let second = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).ok();
+    (port, std::iter::once(first).chain(second).collect())
+}
+
+#[test]
+fn an_address_in_use_is_an_error_under_its_hosts_name_too() {
+    let (port, _taken) = taken_everywhere();
+    let named = format!("localhost:{port}");
+    let slave = Config::local().harbor(2).address(&*named).master("127.0.0.1:1").threads(1);
+    let hub = Config::local().standalone(&*named).master_only(true).threads(1);
+    for config in [slave, hub] {
+        match Node::start(config) {
+            Err(Error::Listen { address, .. }) => assert_eq!(address, named),
+            other => panic!("{other:?}"),
+        }
+    }
+    let config = Config::local().harbor(2).address("localhost:0").master("127.0.0.1:1").threads(1);
+    Node::start(config).expect("any free port").shutdown(secs(5)).expect("all threads end");
+}
+
+#[test]
+fn a_node_without_links_is_not_linked() {
+    let node = node(1);
+    let peer = HarborId::new(7);
+    assert_eq!(node.wait_linked(peer, secs(5)), Err(CallError::PeerDown(peer)));
     node.shutdown(secs(5)).expect("all threads end");
 }
 

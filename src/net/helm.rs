@@ -39,6 +39,7 @@ pub(super) struct Helm {
     listeners: Listeners,
     connections: Connections,
     on_event: Box<dyn FnMut(&Event) + Send>,
+    on_listening: Box<dyn FnMut(Listener, Result<(), io::ErrorKind>) + Send>,
     /// A leave was asked for, and the machine does not know yet.
     leave_asked: bool,
     /// When a leave that was asked for is given up.
@@ -71,6 +72,7 @@ impl Helm {
             listeners: Listeners::default(),
             connections: Connections::default(),
             on_event: settings.on_event,
+            on_listening: settings.on_listening,
             leave_asked: false,
             leave_by: None,
             sleeps_until: Instant::FAR,
@@ -353,6 +355,7 @@ impl Helm {
         result: Option<Result<String, io::ErrorKind>>,
     ) {
         if let Some(result) = result {
+            (self.on_listening)(listener, result.as_ref().map(|_| ()).map_err(|kind| *kind));
             self.harbor.handle_listening(now, listener, result);
         }
     }

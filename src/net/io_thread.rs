@@ -5,7 +5,7 @@ use super::counters::IoCounters;
 use super::helm::Helm;
 use super::resolver::Resolver;
 use crate::clock::Instant;
-use crate::harbor::{Event, Harbor};
+use crate::harbor::{Event, Harbor, Listener};
 use crate::limits::{EVENTS_MAX, IO_BUSY_POLL_TIME, IO_CROWDED_TIME, IO_YIELD_TIME_MAX};
 use crate::queue::LaneReceiver;
 use crate::runtime::{Inlet, Outgoing};
@@ -24,11 +24,15 @@ pub struct Settings {
     /// Told what happens to links, in order, on the I/O thread or on the thread of a sender that stands in for it: it
     /// must not block.
     pub on_event: Box<dyn FnMut(&Event) + Send>,
+    /// Told once for each listener how opening it went: by [`IoThread::new`] if that shows at once, on the I/O thread if
+    /// its host has to be resolved. It must not block.
+    pub on_listening: Box<dyn FnMut(Listener, Result<(), io::ErrorKind>) + Send>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { busy_poll: IO_BUSY_POLL_TIME, on_event: Box::new(|_| ()) }
+        let (on_event, on_listening) = (Box::new(|_: &Event| ()), Box::new(|_, _| ()));
+        Self { busy_poll: IO_BUSY_POLL_TIME, on_event, on_listening }
     }
 }
 

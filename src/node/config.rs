@@ -74,7 +74,8 @@ pub use self::problem::{ConfigError, Fault, Place, Problem, Severity};
 pub struct Config {
     /// The node's id; [`HarborId::SINGLE`] for a node without links.
     pub harbor: HarborId,
-    /// Where peers reach this node, `host:port`. Port 0: any free port, told to the master as it turns out.
+    /// Where peers reach this node, `host:port`. Port 0 (without `bind`): any free port, told to the master as it turns
+    /// out.
     pub address: Option<String>,
     /// Where it listens for peers, if that is not `address`.
     pub bind: Option<String>,
@@ -373,6 +374,11 @@ impl Config {
             (None, Some(standalone)) => Some(address::reachable(standalone)),
             (None, None) => None,
         }
+    }
+
+    /// What peers are told; none: where the socket turns out to listen, on a port that the system chooses.
+    pub(super) fn advertised_address(&self) -> Option<&str> {
+        self.address.as_deref().filter(|text| !address::takes_any_port(text))
     }
 
     /// Where the node listens for peers: `bind`, or `address`.

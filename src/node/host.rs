@@ -1,7 +1,8 @@
 //! A node as a value: starts its threads in order, ends them in order.
 //!
 //! ```text
-//!  start:     config checked ─► lanes ─► runtime ─► worker threads ─► I/O thread (if linked) ─► listening
+//!  start:     config checked ─► lanes ─► runtime ─► listening (if linked) ─► I/O thread ─► worker threads
+//!             ─► listening where a host's name had to be resolved
 //!  shutdown:  harbor leaves ─► services end, calls get Shutdown ─► I/O thread ends ─► workers end ─► joined
 //! ```
 
@@ -19,6 +20,7 @@ use crate::runtime::{
 use crate::sync::{Condvar, Doorbell, Mutex};
 use crossbeam::channel;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -64,7 +66,8 @@ impl Node {
     /// Starts a node.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::Listen`] if an address is in use, [`Error::Io`] if a thread cannot be started.
+    /// [`Error::Config`], [`Error::Listen`] if an address is in use or its host's name is not resolved in ten seconds,
+    /// [`Error::Io`] if a thread cannot be started.
     pub fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
         // 1. The lanes to the I/O thread, if there will be one.
@@ -91,9 +94,12 @@ impl Node {
         };
         let (runtime, seats) = Runtime::new(settings);
         // 3. The listeners: an address in use is found out before anything runs.
-        let io = match links.zip(io) {
-            Some((links, (bell, lanes))) => Some(open(links, bell, lanes, &runtime)?),
-            None => None,
+        let (io, opening) = match links.zip(io) {
+            Some((links, (bell, lanes))) => {
+                let (io, opening) = open(links, bell, lanes, &runtime)?;
+                (Some(io), Some(opening))
+            }
+            None => (None, None),
         };
         // 4. The threads.
         let mut node = Self {
@@ -120,6 +126,8 @@ impl Node {
                 seat.run();
             })?;
         }
+        // 5. Listeners whose hosts had to be resolved.
+        opening.map_or(Ok(()), Opening::wait)?;
         Ok(node)
     }
 
@@ -198,8 +206,9 @@ impl Node {
         let asked =
             self.runtime.ask_blocking(NEVER, move |waiter| HarborRequest::Register { name, handle, waiter });
         match asked? {
+            HarborAnswer::Registered => Ok(()),
             HarborAnswer::NameTaken(owner) => Err(Error::NameTaken(owner)),
-            _ => Ok(()),
+            other => Err(no_answer(&other).into()),
         }
     }
 
@@ -231,7 +240,8 @@ impl Node {
             self.runtime.ask_blocking(NEVER, move |waiter| HarborRequest::Query { name, waiter, deadline });
         match asked? {
             HarborAnswer::Found(handle) => Ok(handle),
-            _ => Err(CallError::NoName(name)),
+            HarborAnswer::NotFound => Err(CallError::NoName(name)),
+            other => Err(no_answer(&other)),
         }
     }
 
@@ -244,16 +254,22 @@ impl Node {
             self.runtime.ask_blocking(Duration::from_secs(5), |waiter| HarborRequest::Status { waiter });
         match asked? {
             HarborAnswer::Status(status) => Ok(*status),
-            _ => Err(CallError::Dropped),
+            other => Err(no_answer(&other)),
         }
     }
 
     /// Waits until that node is linked, at most `timeout`.
     ///
     /// # Errors
-    /// [`CallError::Timeout`].
+    /// [`CallError::Timeout`]; [`CallError::PeerDown`] if this node has no links, or leaves.
     pub fn wait_linked(&self, harbor: HarborId, timeout: Duration) -> Result<(), CallError> {
-        self.runtime.ask_blocking(timeout, move |waiter| HarborRequest::Connect { harbor, waiter }).map(drop)
+        let asked =
+            self.runtime.ask_blocking(timeout, move |waiter| HarborRequest::Connect { harbor, waiter });
+        match asked? {
+            HarborAnswer::Up => Ok(()),
+            HarborAnswer::Down => Err(CallError::PeerDown(harbor)),
+            other => Err(no_answer(&other)),
+        }
     }
 
     /// Ends a service of this node, ahead of its queued messages.
@@ -382,13 +398,26 @@ impl Drop for SendAtEnd {
     }
 }
 
+/// Why a question to the harbor has no answer of its own kind.
+fn no_answer(answer: &HarborAnswer) -> CallError {
+    match answer {
+        HarborAnswer::Full => CallError::Full,
+        HarborAnswer::Registered
+        | HarborAnswer::NameTaken(_)
+        | HarborAnswer::Found(_)
+        | HarborAnswer::NotFound
+        | HarborAnswer::Up
+        | HarborAnswer::Down
+        | HarborAnswer::Status(_) => CallError::Dropped,
+    }
+}
+
 /// What the harbor is told, if the node has links.
 fn links(config: &Config) -> Option<harbor::Settings> {
     let join = || {
-        let listen = config.bind.clone().or_else(|| config.address.clone())?;
-        // Port 0 means any free one: peers are told the address as it turns out.
-        let advertise = config.address.clone().filter(|address| !address.ends_with(":0"));
-        Some(harbor::Join { listen, advertise, master: config.master_address()?.to_owned() })
+        let listen = config.listen_address()?.to_owned();
+        let advertise = config.advertised_address().map(str::to_owned);
+        Some(harbor::Join { listen, advertise, master: config.master_address()? })
     };
     let (join, master) = match config.role() {
         Role::Alone => return None,
@@ -399,32 +428,63 @@ fn links(config: &Config) -> Option<harbor::Settings> {
     Some(harbor::Settings { join, master, seed: seed(), ..harbor::Settings::new(config.harbor) })
 }
 
-/// The I/O thread and its resolver, with the listeners open.
+/// Listeners whose outcome is not known yet, with their addresses.
+struct Opening {
+    waiting: Vec<(harbor::Listener, String)>,
+    outcomes: channel::Receiver<(harbor::Listener, Result<(), io::ErrorKind>)>,
+}
+
+impl Opening {
+    /// Takes the outcomes that are there.
+    fn poll(&mut self) -> Result<(), Error> {
+        while let Ok((listener, outcome)) = self.outcomes.try_recv() {
+            self.take(listener, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for all outcomes, at most [`LISTEN_TIME_MAX`](crate::limits::LISTEN_TIME_MAX).
+    fn wait(mut self) -> Result<(), Error> {
+        let deadline = crate::clock::Instant::now() + crate::limits::LISTEN_TIME_MAX;
+        while let Some(&(next, _)) = self.waiting.first() {
+            let left = deadline.since(crate::clock::Instant::now());
+            match self.outcomes.recv_timeout(left) {
+                Ok((listener, outcome)) => self.take(listener, outcome)?,
+                Err(_) => self.take(next, Err(io::ErrorKind::TimedOut))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, listener: harbor::Listener, outcome: Result<(), io::ErrorKind>) -> Result<(), Error> {
+        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == listener) else {
+            return Ok(());
+        };
+        let (_, address) = self.waiting.swap_remove(at);
+        outcome.map_err(|reason| Error::Listen { address, reason })
+    }
+}
+
+/// The I/O thread and its resolver. The listeners are open, or wait for their hosts to be resolved.
 fn open(
     links: harbor::Settings,
     bell: PollerBell,
     lanes: LaneReceiver<Outgoing>,
     runtime: &Runtime,
-) -> Result<(IoThread, Resolver), Error> {
-    let addresses = (links.join.as_ref().map(|join| join.listen.clone()), links.master.clone());
-    let (sender, failed) = channel::bounded(1);
-    let on_event = move |event: &harbor::Event| {
-        if let &harbor::Event::ListenFailed(listener, reason) = event {
-            // Only the first one before the start is waited for; later ones are logged.
-            let _ = sender.try_send((listener, reason));
-        }
+) -> Result<((IoThread, Resolver), Opening), Error> {
+    let address_of_links = links.join.as_ref().map(|join| (harbor::Listener::Links, join.listen.clone()));
+    let address_of_master = links.master.clone().map(|master| (harbor::Listener::Master, master));
+    let waiting: Vec<_> = address_of_links.into_iter().chain(address_of_master).collect();
+    let (sender, outcomes) = channel::bounded(waiting.len());
+    // There is room for each listener's one outcome.
+    let on_listening = move |listener, outcome| {
+        let _ = sender.try_send((listener, outcome));
     };
-    let settings = net::Settings { on_event: Box::new(on_event), ..net::Settings::default() };
+    let settings = net::Settings { on_listening: Box::new(on_listening), ..net::Settings::default() };
     let opened = IoThread::new(settings, bell, Harbor::new(links), runtime.inlet(), lanes);
-    match failed.try_recv() {
-        Ok((harbor::Listener::Links, reason)) => {
-            Err(Error::Listen { address: addresses.0.unwrap_or_default(), reason })
-        }
-        Ok((harbor::Listener::Master, reason)) => {
-            Err(Error::Listen { address: addresses.1.unwrap_or_default(), reason })
-        }
-        Err(_) => Ok(opened),
-    }
+    let mut opening = Opening { waiting, outcomes };
+    opening.poll()?;
+    Ok((opened, opening))
 }
 
 /// A number that another start, another process and another machine do not have: where this incarnation's service ids
