@@ -6,7 +6,7 @@ use crate::watch::{Board, Outstanding, StepGuard, Watch};
 use skyharbor::clock::Instant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 /// How often the main thread looks up from its wait for results.
@@ -101,6 +101,19 @@ impl<'a, T> Run<'a, T> {
         Ok(results)
     }
 
+    /// Fails if something was found wrong behind the last result, or there was one too many: for when the node has ended
+    /// and nobody says anything any more.
+    pub(crate) fn close(&self) -> Result<(), Failure> {
+        match self.results.try_recv() {
+            Ok(Err(fault)) => Err(fault.into()),
+            Ok(Ok(_)) => {
+                let expected = self.done.load(Ordering::Relaxed) as u64;
+                Err(Failure::Count { what: "results of services", counted: expected + 1, expected })
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Ok(()),
+        }
+    }
+
     /// The next result, or none yet.
     fn next(&self, began: Instant) -> Result<Option<T>, Failure> {
         let left = match self.plan.goal {
@@ -156,5 +169,34 @@ impl<T> Desk<T> {
     /// Comes back with what is wrong.
     pub(crate) fn fail(&self, fault: Fault) {
         self.results.send(Err(fault)).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_behind_the_last_result_fails_the_run() {
+        let plan = Plan {
+            title: "test".into(),
+            goal: Goal::Count(1),
+            workers: 1,
+            pin: false,
+            seed: 0,
+            size: 16,
+            rate: 0.0,
+            window: None,
+        };
+        let watch = Watch::start(Duration::from_secs(600)).unwrap();
+        let run = Run::begin(&plan, &watch, 1, (1, "service"));
+        let desk = run.desk(0);
+        desk.finish(7);
+        assert_eq!(run.collect_one().unwrap(), 7);
+        assert!(run.close().is_ok());
+        desk.fail(Fault::Payload { who: "service", index: 0 });
+        assert!(matches!(run.close(), Err(Failure::Fault(_))));
+        desk.finish(8);
+        assert!(matches!(run.close(), Err(Failure::Count { counted: 2, expected: 1, .. })));
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn flood(plan: &Plan, watch: &Watch) -> Result<Outcome, Failure> {
         require_count("messages", report.sent, count)?;
     }
     link.end()?;
+    run.close()?;
     let time = Duration::from_nanos(report.count.last.saturating_sub(report.count.first));
     let params = Params::from([("window", window.into())]);
     Ok(Outcome { msgs: report.count.count, time, latency: None, params })

@@ -53,6 +53,7 @@ pub(crate) fn openloop(plan: &Plan, watch: &Watch) -> Result<Outcome, Failure> {
         require_count("replies", report.answered, requests)?;
     }
     link.end()?;
+    run.close()?;
     let late = report.lateness.value_at_quantile(0.5);
     let params = Params::from([("rate", plan.rate.into()), ("send_late_p50_ns", late.into())]);
     let time = report.ended.since(schedule.start);

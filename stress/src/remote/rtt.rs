@@ -37,6 +37,7 @@ pub(crate) fn rtt(plan: &Plan, watch: &Watch) -> Result<Outcome, Failure> {
         require_count("round trips", report.trips, trips_max)?;
     }
     link.end()?;
+    run.close()?;
     let params = Params::from([("sample", 1.into())]);
     Ok(Outcome { msgs: report.trips, time: report.time, latency: Some(report.latency), params })
 }

@@ -149,6 +149,7 @@ fn play<F: Filler>(plan: &Plan, watch: &Watch, filler: F) -> Result<Outcome, Fai
         require_count("calls", report.calls, calls_max)?;
     }
     stage.end()?;
+    run.close()?;
     let params = Params::from([("sample", report.sample.into())]);
     Ok(Outcome { msgs: report.calls, time: report.time, latency: Some(report.latency), params })
 }

@@ -211,6 +211,7 @@ fn play<F: Filler>(plan: &Plan, watch: &Watch, filler: F) -> Result<Outcome, Fai
         require_count("messages", report.count, sent_max.saturating_mul(PRODUCERS))?;
     }
     stage.end()?;
+    run.close()?;
     let params = Params::from([("producers", PRODUCERS.into()), ("backlog_max", BACKLOG_MAX.into())]);
     Ok(Outcome { msgs: report.count, time: report.time, latency: None, params })
 }

@@ -31,6 +31,7 @@ pub(crate) fn idle(plan: &Plan, watch: &Watch) -> Result<Outcome, Failure> {
         require_count("number of an idle service", stage.ask(child, Number)?, batch * BATCH)?;
     }
     stage.end()?;
+    run.close()?;
     let bytes_each = bytes.map_or(Value::Null, |bytes| (bytes / report.spawned.max(1)).into());
     let params = Params::from([("bytes_each", bytes_each), ("peak_bytes", machine::peak_bytes().into())]);
     Ok(Outcome { msgs: report.spawned, time: report.ended.since(began), latency: None, params })

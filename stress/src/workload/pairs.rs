@@ -227,6 +227,7 @@ fn play<F: Filler>(
         require_count("round trips", trips, trips_max.saturating_mul(pairs))?;
     }
     stage.end()?;
+    run.close()?;
     Ok(outcome(&reports, trips * counted))
 }
 

@@ -179,6 +179,7 @@ fn play<F: Filler>(plan: &Plan, watch: &Watch, filler: F, shape: Shape) -> Resul
     }
     verify(&reports, arrived, (!run.is_halted()).then_some(hops_max))?;
     stage.end()?;
+    run.close()?;
     let ended = reports.iter().map(|report| report.ended).max().unwrap_or_default();
     let params = Params::from([("services", shape.services.into()), ("tokens", shape.tokens.into())]);
     Ok(Outcome { msgs: arrived, time: ended.since(began), latency: None, params })

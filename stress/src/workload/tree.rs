@@ -27,6 +27,7 @@ pub(crate) fn tree(plan: &Plan, watch: &Watch) -> Result<Outcome, Failure> {
         require_count("sum of the leaves", report.fruit.sum, leaves * (leaves - 1) / 2)?;
     }
     stage.end()?;
+    run.close()?;
     let params = Params::from([("fan_out", FAN_OUT.into()), ("peak_bytes", machine::peak_bytes().into())]);
     Ok(Outcome { msgs: report.fruit.leaves, time: report.ended.since(began), latency: None, params })
 }
