@@ -81,7 +81,7 @@ pub(crate) struct CommonArgs {
 /// How long a workload runs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GoalArgs {
-    /// Run for so long [default: 5]
+    /// Run for so many seconds [default: 5; `fanin`: --n 5000000 instead]
     #[arg(long, value_parser = seconds, conflicts_with = "n")]
     secs: Option<Duration>,
     /// Run until so many are counted (of what the workload counts)

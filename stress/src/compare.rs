@@ -2,7 +2,12 @@
 
 use crate::hgrm::{self, Distribution};
 use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+
+/// The largest file that is read; one of this program has some kilobytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// The rows of the comparison.
 const QUANTILES: [(&str, f64); 8] = [
@@ -21,6 +26,8 @@ const QUANTILES: [(&str, f64); 8] = [
 pub(crate) enum CompareError {
     #[error("{0}: {1}")]
     File(String, std::io::Error),
+    #[error("{0} is larger than {FILE_BYTES_MAX} bytes: not percentile text (.hgrm)")]
+    TooLarge(String),
     #[error("{0} is not percentile text (.hgrm): {1}")]
     NotHgrm(String, hgrm::ReadError),
 }
@@ -33,7 +40,11 @@ pub(crate) fn compare(first: &Path, second: &Path) -> Result<String, CompareErro
 
 fn read(path: &Path) -> Result<Distribution, CompareError> {
     let name = || path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| CompareError::File(name(), error))?;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    if read.map_err(|error| CompareError::File(name(), error))? as u64 > FILE_BYTES_MAX {
+        return Err(CompareError::TooLarge(name()));
+    }
     hgrm::read(&String::from_utf8_lossy(&bytes)).map_err(|error| CompareError::NotHgrm(name(), error))
 }
 

@@ -6,6 +6,7 @@ mod cli;
 mod compare;
 mod hgrm;
 mod machine;
+mod output;
 mod pace;
 mod plan;
 mod random;
@@ -20,6 +21,7 @@ mod workload;
 
 use clap::Parser;
 use cli::{Cli, Command, CompareArgs, LocalArgs, PeerArgs, TimedArgs};
+use output::{complain, say};
 use session::{Workload, single};
 use std::process::ExitCode;
 
@@ -54,12 +56,10 @@ fn counted(workload: &Workload, args: &LocalArgs) -> ExitCode {
 
 fn compare(args: &CompareArgs) -> ExitCode {
     match compare::compare(&args.first, &args.second) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) if say(text.trim_end()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("cannot compare: {error}");
+            complain(format_args!("cannot compare: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -69,7 +69,7 @@ fn peer(args: &PeerArgs) -> ExitCode {
     match remote::peer(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            complain(failure);
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,7 @@
 //! Runs workloads one after the other, prints what they measured, and says how it ended.
 
 use crate::cli::{CommonArgs, HistogramArgs, QuickArgs};
+use crate::output::{complain, say};
 use crate::plan::{Failure, Outcome, Plan};
 use crate::report::{self, Record};
 use crate::watch::{INTERRUPTED, Watch};
@@ -49,11 +50,11 @@ pub(crate) fn single(
         Err(code) => return code,
     };
     let written = histogram.and_then(|args| args.hgrm.as_deref()).map(|path| write_hgrm(path, &record));
-    print(&[record], common.json);
+    let shown = print(&[record], common.json);
     if let Some(Err(failure)) = written {
         return fail(workload, &failure);
     }
-    end(&watch, common.json)
+    end(&watch, common.json, shown)
 }
 
 /// Runs the four steps of `quick`.
@@ -68,7 +69,8 @@ pub(crate) fn quick(args: &QuickArgs) -> ExitCode {
         match run(&workload, &Plan { title, size, ..args.plan() }, &watch) {
             Ok(record) => records.push(record),
             Err(code) => {
-                print(&records, args.common.json);
+                // It has failed, whether these are read or not.
+                let _ = print(&records, args.common.json);
                 return code;
             }
         }
@@ -76,17 +78,17 @@ pub(crate) fn quick(args: &QuickArgs) -> ExitCode {
             break;
         }
     }
-    print(&records, args.common.json);
-    end(&watch, args.common.json)
+    let shown = print(&records, args.common.json);
+    end(&watch, args.common.json, shown)
 }
 
 /// Prints what the numbers stand on and starts the watcher.
 fn start(common: &CommonArgs) -> Result<Watch, ExitCode> {
-    if !common.json {
-        println!("{}", machine::line());
+    if !common.json && !say(machine::line()) {
+        return Err(ExitCode::FAILURE);
     }
     Watch::start(common.stall).map_err(|error| {
-        eprintln!("FAIL: cannot watch over the run: {error}");
+        complain(format_args!("FAIL: cannot watch over the run: {error}"));
         ExitCode::FAILURE
     })
 }
@@ -99,35 +101,34 @@ fn run(workload: &Workload, plan: &Plan, watch: &Watch) -> Result<Record, ExitCo
 }
 
 fn fail(workload: &Workload, failure: &Failure) -> ExitCode {
-    eprintln!("FAIL {}: {failure}", workload.name);
+    complain(format_args!("FAIL {}: {failure}", workload.name));
     ExitCode::FAILURE
 }
 
-fn print(records: &[Record], json: bool) {
+/// Whether it was written.
+#[must_use]
+fn print(records: &[Record], json: bool) -> bool {
     if json {
-        records.iter().for_each(|record| println!("{}", record.json()));
-        return;
+        return records.iter().all(|record| say(record.json()));
     }
-    print!("\n{}", report::table(records));
+    let mut text = format!("\n{}", report::table(records));
     for record in records {
         if let Some(latency) = record.latency() {
-            print!("\n{} latency\n{}", record.workload, report::bars(latency));
+            text += &format!("\n{} latency\n{}", record.workload, report::bars(latency));
         }
     }
-    println!();
-    records.iter().for_each(|record| println!("{}", record.facts()));
+    let facts = records.iter().map(|record| format!("\n{}", record.facts()));
+    say(text + &facts.collect::<String>())
 }
 
-/// The last word of a run in which everything that was counted is right.
-fn end(watch: &Watch, json: bool) -> ExitCode {
+/// The last word of a run in which everything that was counted is right. A result that nobody could read is no pass.
+fn end(watch: &Watch, json: bool, shown: bool) -> ExitCode {
     if watch.interrupted() {
-        eprintln!("interrupted; what was measured until then is verified");
+        complain("interrupted; what was measured until then is verified");
         return ExitCode::from(INTERRUPTED);
     }
-    if !json {
-        println!("PASS");
-    }
-    ExitCode::SUCCESS
+    let passed = shown && (json || say("PASS"));
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn write_hgrm(path: &Path, record: &Record) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 //! Services publish what they counted in a [`Board`] of counters, each written by one service now and then and read
 //! here a few times a second. The thread holds no message and is in nobody's way.
 
+use crate::output::complain;
 use crate::plan::Goal;
 use crate::report;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -87,7 +88,7 @@ impl Watch {
     ) -> StepGuard<'_> {
         let bar = io::stderr().is_terminal().then(|| bar(name, goal));
         if bar.is_none() {
-            eprintln!("{name}: {}", goal.describe());
+            complain(format_args!("{name}: {}", goal.describe()));
         }
         let began = Instant::now();
         let (name, stall) = (name.to_owned(), Stall { moved: 0, since: began });
@@ -147,12 +148,12 @@ impl Step {
         if let Some(bar) = &self.bar {
             bar.abandon();
         }
-        eprintln!(
+        complain(format_args!(
             "FAIL {}: no progress for {}; {moved} counted, outstanding: {}",
             self.name,
             report::duration(limit),
             (self.outstanding)()
-        );
+        ));
         std::process::exit(1);
     }
 }

@@ -67,6 +67,16 @@ fn other_files_are_refused_by_name_and_line() {
 }
 
 #[test]
+fn a_file_without_end_is_not_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large.hgrm");
+    fs::File::create(&large).unwrap().set_len((16 << 20) + 1).unwrap();
+    let output = compare(&large, &large);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("is larger than 16777216 bytes"), "{output:?}");
+}
+
+#[test]
 fn a_histogram_that_cannot_be_written_fails_the_run() {
     let output = run("call --n 100 --hgrm /nonexistent/folder/a.hgrm");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
