@@ -288,6 +288,8 @@ impl Master {
                 self.send(conn, Packet::Name { name: name.clone(), handle: owner });
                 return self.event(MasterEvent::NameTaken { name, winner: owner, loser: handle });
             }
+            // It fits with the old handle; with a new one it may not.
+            Some(_) if !news.fits() => return self.event(MasterEvent::NameDropped { name, handle }),
             None | Some(_) => {}
         }
         self.names.insert(name.clone(), handle);

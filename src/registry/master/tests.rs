@@ -252,3 +252,15 @@ fn every_id_can_be_a_member() {
     assert!(drain(&mut master).ends_with("255: W 254, joined 255"));
     assert_eq!(master.members().count(), 255);
 }
+
+#[test]
+fn a_name_is_never_given_to_a_handle_with_which_it_fits_in_no_packet() {
+    let mut master = master_of(&[3]);
+    let name = "n".repeat(245);
+    let named = tell(&mut master, 3, register(&name, 1));
+    assert!(named.starts_with("3: N"), "{named}");
+    // In an R a handle may be a negative number of five bytes; in an N this one takes nine.
+    assert_eq!(tell(&mut master, 3, register(&name, 0xffff_ffff)), "dropped");
+    let known = tell(&mut master, 3, query(&name));
+    assert!(known.ends_with(" :00000001"), "{known}");
+}
