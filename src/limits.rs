@@ -59,8 +59,9 @@ pub const REDIAL_TIME_MAX: Duration = Duration::from_secs(5);
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Unsent bytes of a control link above which its peer is taken for dead.
 pub const CONTROL_UNSENT_MAX: usize = 4 << 20;
-/// Accepted connections that have not said who they are.
-pub const STRANGERS_MAX: usize = 64;
+/// Accepted connections that have not said who they are: all nodes of a cluster may dial a joiner at once, and real ones
+/// do so once.
+pub const STRANGERS_MAX: usize = SLOTS;
 /// Services that wait for a link to come up or to be lost, or for the master to be lost.
 pub const WAITERS_MAX: usize = 65_536;
 

@@ -52,7 +52,7 @@ pub use action::{Action, DownReason, Event, Fault, Listener};
 pub use settings::{Bounds, DebugPolicy, Join, Settings};
 
 use crate::clock::Instant;
-use crate::limits::{ADDRESS_BYTES_MAX, SLOTS, STRANGERS_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, SLOTS};
 use crate::message::{CallError, Envelope, HarborId, Kind};
 use crate::registry::{Master, Slave};
 use crate::wire::Outbox;
@@ -174,7 +174,7 @@ impl Harbor {
     fn accept_stranger(&mut self) -> ConnId {
         let conn = self.desk.open(Role::Stranger);
         let is_member = self.settings.join.is_some() && !self.desk.leaving;
-        if self.strangers.len() >= STRANGERS_MAX || !is_member {
+        if self.strangers.len() >= self.desk.bounds.strangers_max || !is_member {
             self.desk.close(conn);
         } else {
             let deadline = self.desk.now + self.desk.bounds.handshake_time_max;

@@ -82,6 +82,8 @@ pub struct Bounds {
     pub unsent_bytes_max: usize,
     /// Unsent bytes of one link that are first warned of.
     pub unsent_warn_bytes: usize,
+    /// Accepted connections that have not said who they are.
+    pub strangers_max: usize,
     /// How long a handshake may take.
     pub handshake_time_max: Duration,
     /// The first pause before a lost or refused connection is dialled again.
@@ -105,6 +107,7 @@ impl Default for Bounds {
             call_time_max: limits::CALL_TIME_MAX,
             unsent_bytes_max: limits::UNSENT_BYTES_MAX,
             unsent_warn_bytes: limits::UNSENT_WARN_BYTES,
+            strangers_max: limits::STRANGERS_MAX,
             handshake_time_max: limits::HANDSHAKE_TIME_MAX,
             redial_time_min: limits::REDIAL_TIME_MIN,
             redial_time_max: limits::REDIAL_TIME_MAX,

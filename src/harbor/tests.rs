@@ -1,7 +1,7 @@
 //! The machine as a whole: its roles, its names, its farewell.
 
 use super::*;
-use crate::limits::HANDSHAKE_TIME_MAX;
+use crate::limits::{HANDSHAKE_TIME_MAX, STRANGERS_MAX};
 use crate::message::{
     Body, Handle, HarborAnswer, HarborRequest, LinkState, Name, NameEntry, Payload, Session, Waiter,
 };
@@ -470,6 +470,18 @@ fn strangers_are_few_and_have_little_time() {
 }
 
 #[test]
+#[test]
+fn a_whole_cluster_may_dial_at_once() {
+    let (mut bench, _) = Bench::member();
+    let others = (1..=255).filter(|id| *id != 5);
+    // Real nodes do not dial again: whoever is turned away is never linked.
+    let dials: Vec<(u8, ConnId)> = others.map(|id| (id, bench.accept(Listener::Links))).collect();
+    for (id, conn) in dials {
+        bench.input(|harbor, now| harbor.handle_bytes(now, conn, &[id]));
+        assert!(bench.harbor.is_open(conn), "node {id}");
+    }
+}
+
 fn an_error_for_a_missing_service_goes_to_the_source_s_node() {
     let (mut bench, control, link) = Bench::linked();
     let third = bench.accept(Listener::Links);

@@ -4,7 +4,7 @@
 use super::{IoCount, IoThread, PollerBell, Resolver, Settings};
 use crate::clock::Instant;
 use crate::harbor::{self, DownReason, Event, Harbor, Join, Listener};
-use crate::limits::{ACCEPTS_MAX, PAYLOAD_BYTES_MAX, SLOTS, STRANGERS_MAX, UPLINK_TURN_MESSAGES_MAX};
+use crate::limits::{ACCEPTS_MAX, PAYLOAD_BYTES_MAX, SLOTS, UPLINK_TURN_MESSAGES_MAX};
 use crate::message::{
     Body, CallError, Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, Session,
     Waiter,
@@ -387,7 +387,12 @@ fn names_of_hosts_are_resolved_elsewhere() {
 
 #[test]
 fn a_burst_of_strangers_is_accepted_and_the_surplus_closed() {
-    let (mut rig, _master, address) = Rig::joined();
+    const STRANGERS_MAX: usize = 64;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut settings = member(listener.local_addr().unwrap().to_string());
+    settings.bounds.strangers_max = STRANGERS_MAX;
+    let mut rig = Rig::new(settings);
+    let (_master, address) = rig.take_in(&listener);
     let turns = rig.count(IoCount::Turns);
     let mut strangers: Vec<_> = (0..200).map(|_| Peer::new(TcpStream::connect(&address).unwrap())).collect();
     rig.until(|rig| (rig.count(IoCount::Accepts) == 200).then_some(()));
