@@ -138,6 +138,8 @@ impl Harbor {
     ) {
         self.desk.now = now;
         match result {
+            // Its name was being resolved when the node began to leave.
+            Ok(_) if self.desk.leaving => self.desk.actions.push_back(Action::StopListening(listener)),
             Ok(address) => {
                 self.listening.push(listener);
                 if listener == Listener::Links {

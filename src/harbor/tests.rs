@@ -598,6 +598,22 @@ fn a_leaving_node_flushes_and_closes() {
     let (mut bench, control, link) = Bench::linked();
     let stranger = bench.accept(Listener::Links);
     bench.send(1, 0x0200_0008);
+#[test]
+fn a_listener_that_opens_while_the_node_leaves_is_closed() {
+    let mut settings = Settings::new(HarborId::new(5));
+    let (listen, master) = ("name:2526".to_owned(), "master".to_owned());
+    settings.join = Some(Join { listen, advertise: None, master });
+    let now = Instant::from_nanos(1_000_000_000);
+    let mut harbor = Harbor::new(settings);
+    harbor.start(now);
+    assert!(matches!(harbor.poll_action(), Some(Action::Listen { .. })));
+    harbor.handle_request(now, HarborRequest::Leave);
+    // Its name took a while to be resolved.
+    harbor.handle_listening(now, Listener::Links, Ok("127.0.0.1:2526".to_owned()));
+    let actions: Vec<String> = std::iter::from_fn(|| harbor.poll_action()).map(|it| words(&it)).collect();
+    assert_eq!(actions, ["StopListening(Links)"], "and no master is told of a node that leaves");
+}
+
     bench.send(2, 0x0900_0008);
     bench.send_to(3, "NOBODY");
     bench.read(control);
