@@ -272,11 +272,11 @@ impl Slot {
         self.state = State::Up(link);
     }
 
-    /// The handshake did not work out. What is held goes on waiting, if the peer was never linked.
+    /// The handshake did not work out. What is held goes on waiting, if the peer was never linked and is not dead meanwhile.
     fn handshake_failed(&mut self, desk: &mut Desk) {
         if let State::Handshake(handshake) = &mut self.state {
             let (held, was_down) = (std::mem::take(&mut handshake.held), handshake.was_down);
-            if was_down {
+            if was_down || self.address.is_none() {
                 self.state = State::Down { dial: Dial::Idle };
                 self.fail_held(held, Failure::PeerDown, desk);
             } else {

@@ -382,6 +382,21 @@ fn of_two_dials_that_cross_the_lower_id_wins() {
     }
 }
 
+#[test]
+fn a_peer_that_dies_in_its_handshake_is_down() {
+    for (end, told) in [
+        ("closed", "1: PeerDown((2)), down"),
+        ("time", "HandshakeTimeout, close, 1: PeerDown((2)), down"),
+        ("its id", "UP, up unsent 1"),
+    ] {
+        let mut desk = desk();
+        let mut slot = made("shake", &mut desk);
+        slot.dead(&mut desk);
+        happen(end, &mut slot, &mut desk);
+        assert_eq!(outcome(&mut slot, &mut desk), told, "{end}");
+    }
+}
+
 /// Writes `len` bytes of the slot's outbox.
 fn write(slot: &mut Slot, desk: &mut Desk, len: usize) {
     let conn = conn(slot);
