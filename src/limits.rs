@@ -39,7 +39,7 @@ pub const NAMES_WAITED_MAX: usize = 65_536;
 pub const NAME_WAITERS_MAX: usize = 65_536;
 /// Names that a node remembers.
 pub const NAMES_MAX: usize = 1 << 20;
-/// Calls to one peer that wait for their answers.
+/// Calls to one peer that wait for their answers; as many again that were passed on to it for other nodes.
 pub const PENDING_CALLS_MAX: usize = 1 << 20;
 /// Unsent bytes of one link above which messages to it are refused.
 pub const UNSENT_BYTES_MAX: usize = 256 << 20;
@@ -49,7 +49,8 @@ pub const UNSENT_WARN_BYTES: usize = 1 << 20;
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a joiner waits for the links that `W` announced, before it goes on without them.
 pub const JOIN_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a call to a peer is remembered whose answer does not come; its caller has a deadline of its own.
+/// How long a call that was passed on to a peer for another node is remembered, and any call once there is no room for
+/// more.
 pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);
 /// The first pause before a lost or refused connection is dialled again.
 pub const REDIAL_TIME_MIN: Duration = Duration::from_millis(100);

@@ -123,6 +123,8 @@ pub struct Intake {
     pub dropped: u64,
     /// DEBUG frames that were answered or refused here.
     pub debug: u64,
+    /// ERROR frames with a session for which no call is out: dropped.
+    pub stray: u64,
     /// Delivered frames whose source is a service of another node than the link's, or nobody.
     pub foreign: u64,
     /// Delivered frames whose service does not exist.

@@ -58,7 +58,7 @@ impl Desk {
             debug: settings.debug,
             leaving: false,
             jitter: Jitter::new(settings.seed),
-            pending: Pending::new(),
+            pending: Pending::new(settings.own),
             waiters: Waiters::default(),
             intake: Intake::default(),
             replies: VecDeque::new(),

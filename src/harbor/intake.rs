@@ -26,10 +26,16 @@ pub(super) fn receive(
             Kind::DEBUG if desk.debug == DebugPolicy::Ping => debug(&envelope, desk),
             Kind::RESPONSE | Kind::ERROR => {
                 let call = desk.pending.remove((envelope.dest, envelope.session));
-                if let Some(call) = call
-                    && call.dest.harbor() == peer
-                {
-                    link.confirm(call.frame);
+                match call {
+                    Some(call) if call.dest.harbor() == peer => link.confirm(call.frame),
+                    Some(_) => {}
+                    // A real node answers even a late answer of ours with ERROR, and the session that it repeats is not
+                    // ours: it could end a call that never left this node.
+                    None if is_stray(&envelope) => {
+                        desk.intake.stray += 1;
+                        continue;
+                    }
+                    None => {}
                 }
                 deliver(peer, envelope, desk);
             }
@@ -37,6 +43,11 @@ pub(super) fn receive(
         }
     }
     Ok(())
+}
+
+/// Whether this would end a call, if a call went out for it to end.
+fn is_stray(envelope: &Envelope) -> bool {
+    envelope.kind == Kind::ERROR && envelope.session.wants_answer()
 }
 
 fn deliver(peer: HarborId, envelope: Envelope, desk: &mut Desk) {

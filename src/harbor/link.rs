@@ -1,10 +1,10 @@
 //! One connection that is up: frames out, frames in, and how far each got.
 
 use super::desk::Desk;
-use super::pending::Call;
+use super::pending::{Call, Whose};
 use super::{ConnId, Event};
 use crate::limits::PAYLOAD_BYTES_MAX;
-use crate::message::{Body, Envelope, HarborId, Kind, SendError, SendReason};
+use crate::message::{Body, CallError, Envelope, HarborId, Kind, SendError, SendReason};
 use crate::wire::{FrameDecoder, Outbox};
 use std::collections::VecDeque;
 
@@ -50,7 +50,7 @@ impl Link {
         let peer = envelope.dest.harbor();
         let is_call = is_call(&envelope);
         if self.outbox.len() >= unsent_max(&envelope, desk.bounds.unsent_bytes_max)
-            || (is_call && desk.pending.len(peer) >= desk.bounds.pending_calls_max)
+            || (is_call && !has_place(&envelope, desk))
         {
             return Err(SendError::new(SendReason::Full, envelope));
         }
@@ -66,7 +66,10 @@ impl Link {
         if is_call {
             let expires = desk.now + desk.bounds.call_time_max;
             desk.pending.insert(Call { key: (source, session), dest, frame: self.frames, expires });
-            desk.wake_at(expires);
+            match desk.pending.whose(source) {
+                Whose::Ours => {}
+                Whose::Theirs => desk.wake_at(expires),
+            }
         }
         if was_empty {
             desk.transmit(self.conn);
@@ -127,6 +130,25 @@ impl Link {
 pub(super) fn is_call(envelope: &Envelope) -> bool {
     let no_request = matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR | Kind::MULTICAST | Kind::TRACE);
     envelope.session.wants_answer() && !no_request
+}
+
+/// Whether the table of pending calls has a place for this one. If it is full, the oldest call gives way: one that was
+/// passed on for another node at once, one of ours if it is old; its caller, if it still waits, is told.
+fn has_place(envelope: &Envelope, desk: &mut Desk) -> bool {
+    let (peer, whose) = (envelope.dest.harbor(), desk.pending.whose(envelope.source));
+    if desk.pending.len(peer, whose) < desk.bounds.pending_calls_max {
+        return true;
+    }
+    match whose {
+        Whose::Theirs => desk.pending.pop(peer, whose).is_some(),
+        Whose::Ours => match desk.pending.pop_expired(peer, whose, desk.now) {
+            Some(Call { key: (caller, session), dest, .. }) => {
+                desk.reply(Envelope::error(dest, caller, session, CallError::OutcomeUnknown(peer)));
+                true
+            }
+            None => false,
+        },
+    }
 }
 
 /// Whether a frame can carry this message.

@@ -303,11 +303,14 @@ impl Harbor {
     }
 
     /// A delivered message found no service: its sender is answered with ERROR, with the same session even if that
-    /// is 0, except to an ERROR (`wire.md` 4.5). The answer goes to the node of the message's source, whoever brought it.
+    /// is 0 (`wire.md` 4.5). The answer goes to the node of the message's source, whoever brought it.
+    ///
+    /// An answer is not answered. (A real node answers a RESPONSE.) Its session is a number of the service that is gone;
+    /// the service that answered would take it for one of its own calls, and end that.
     pub fn handle_undeliverable(&mut self, now: Instant, envelope: Envelope) {
         self.desk.now = now;
         self.desk.intake.undeliverable += 1;
-        if envelope.kind != Kind::ERROR {
+        if !matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR) {
             let (missing, sender) = (envelope.dest, envelope.source);
             self.desk.reply(Envelope::error(missing, sender, envelope.session, CallError::NoService));
         }
@@ -448,7 +451,7 @@ impl Harbor {
 
     /// Calls to this peer that have no answer yet.
     pub fn pending_calls(&self, peer: HarborId) -> usize {
-        self.desk.pending.len(peer)
+        self.slots[peer.index()].pending(&self.desk)
     }
 
     /// Whether the connection is one that the machine has not closed.

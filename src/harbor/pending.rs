@@ -3,10 +3,13 @@
 //! ```text
 //! index    (source, session) ──► place          one map for the node: an answer may come over another link
 //! places   [ call │ call │ free │ call │ … ]    linked per peer, oldest first
-//! peers    256 × (oldest, newest, len)
+//! peers    256 × (oldest, newest, len)          calls of services of this node
+//!          256 × (oldest, newest, len)          calls that were passed on for services of other nodes
 //! ```
 //!
-//! All calls are remembered equally long, so the oldest of a peer is the first to be forgotten.
+//! A call of ours leaves by its answer, by the word of its caller that it waits no more, or with its link: a call without
+//! a deadline hears of that loss after days, too. The answer to a call that was passed on goes to its caller's node and is
+//! not seen here, so that such a call is remembered for a while only.
 
 use crate::clock::Instant;
 use crate::limits::SLOTS;
@@ -17,6 +20,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Source and session of a call, which its answer carries as destination and session.
 pub(super) type CallKey = (Handle, Session);
 
+/// Whose calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Of services of this node.
+    Ours,
+    /// Of services of other nodes, passed on by services of this node.
+    Theirs,
+}
+
 /// A call that was handed to a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
@@ -24,6 +36,7 @@ pub(super) struct Call {
     pub(super) dest: Handle,
     /// The number of its frame on the link.
     pub(super) frame: u64,
+    /// When it may be forgotten.
     pub(super) expires: Instant,
 }
 
@@ -47,19 +60,35 @@ pub(super) struct Pending {
     index: HashMap<CallKey, u32, BuildHasherDefault<KeyHasher>>,
     places: Vec<Place>,
     free: Vec<u32>,
-    peers: Box<[List; SLOTS]>,
+    peers: Box<[List; 2 * SLOTS]>,
+    own: HarborId,
 }
 
 impl Pending {
-    pub(super) fn new() -> Self {
+    /// The table of node `own`.
+    pub(super) fn new(own: HarborId) -> Self {
         let empty = List { oldest: NONE, newest: NONE, len: 0 };
-        let peers = Box::new([empty; SLOTS]);
-        Self { index: HashMap::default(), places: Vec::new(), free: Vec::new(), peers }
+        let peers = Box::new([empty; 2 * SLOTS]);
+        Self { index: HashMap::default(), places: Vec::new(), free: Vec::new(), peers, own }
+    }
+
+    /// Whose the calls of this source are.
+    pub(super) fn whose(&self, source: Handle) -> Whose {
+        if source.is_remote(self.own) { Whose::Theirs } else { Whose::Ours }
+    }
+
+    fn list(&self, peer: HarborId, whose: Whose) -> &List {
+        &self.peers[place_of(peer, whose)]
+    }
+
+    fn list_of(&mut self, call: &Call) -> &mut List {
+        let whose = self.whose(call.key.0);
+        &mut self.peers[place_of(call.dest.harbor(), whose)]
     }
 
     /// Calls that wait for this peer.
-    pub(super) fn len(&self, peer: HarborId) -> usize {
-        self.peers[peer.index()].len
+    pub(super) fn len(&self, peer: HarborId, whose: Whose) -> usize {
+        self.list(peer, whose).len
     }
 
     /// Remembers a call to `call.dest`'s node. A call with the same key is replaced: its caller asks anew.
@@ -78,30 +107,30 @@ impl Pending {
     }
 
     /// The oldest call to this peer.
-    pub(super) fn pop(&mut self, peer: HarborId) -> Option<Call> {
-        let oldest = self.oldest(peer)?;
+    pub(super) fn pop(&mut self, peer: HarborId, whose: Whose) -> Option<Call> {
+        let oldest = self.oldest(peer, whose)?;
         self.remove(oldest.key)
     }
 
     /// The oldest call to this peer, if it is remembered long enough.
-    pub(super) fn pop_expired(&mut self, peer: HarborId, now: Instant) -> Option<Call> {
-        if self.oldest(peer)?.expires <= now { self.pop(peer) } else { None }
+    pub(super) fn pop_expired(&mut self, peer: HarborId, whose: Whose, now: Instant) -> Option<Call> {
+        if self.oldest(peer, whose)?.expires <= now { self.pop(peer, whose) } else { None }
     }
 
-    /// When the oldest call to this peer is forgotten.
+    /// When the oldest call that was passed on to this peer is forgotten.
     pub(super) fn deadline(&self, peer: HarborId) -> Option<Instant> {
-        self.oldest(peer).map(|call| call.expires)
+        self.oldest(peer, Whose::Theirs).map(|call| call.expires)
     }
 
-    fn oldest(&self, peer: HarborId) -> Option<&Call> {
-        let oldest = self.peers[peer.index()].oldest;
+    fn oldest(&self, peer: HarborId, whose: Whose) -> Option<&Call> {
+        let oldest = self.list(peer, whose).oldest;
         self.places.get(oldest as usize).map(|place| &place.call)
     }
 
     /// Puts a call behind the newest of its peer.
     fn link(&mut self, call: Call) -> u32 {
-        let list = &mut self.peers[call.dest.harbor().index()];
-        let entry = Place { call, older: list.newest, newer: NONE };
+        let List { newest, .. } = *self.list_of(&call);
+        let entry = Place { call, older: newest, newer: NONE };
         let place = match self.free.pop() {
             Some(place) => {
                 self.places[place as usize] = entry;
@@ -112,9 +141,12 @@ impl Pending {
                 (self.places.len() - 1) as u32
             }
         };
-        match list.newest {
-            NONE => list.oldest = place,
-            newest => self.places[newest as usize].newer = place,
+        if newest != NONE {
+            self.places[newest as usize].newer = place;
+        }
+        let list = self.list_of(&call);
+        if newest == NONE {
+            list.oldest = place;
         }
         list.newest = place;
         list.len += 1;
@@ -124,18 +156,29 @@ impl Pending {
     /// Takes a call out of its peer's list and frees its place.
     fn unlink(&mut self, place: u32) -> Call {
         let Place { call, older, newer } = self.places[place as usize];
-        let list = &mut self.peers[call.dest.harbor().index()];
-        match older {
-            NONE => list.oldest = newer,
-            older => self.places[older as usize].newer = newer,
+        if let Some(older) = self.places.get_mut(older as usize) {
+            older.newer = newer;
         }
-        match newer {
-            NONE => list.newest = older,
-            newer => self.places[newer as usize].older = older,
+        if let Some(newer) = self.places.get_mut(newer as usize) {
+            newer.older = older;
+        }
+        let list = self.list_of(&call);
+        if older == NONE {
+            list.oldest = newer;
+        }
+        if newer == NONE {
+            list.newest = older;
         }
         list.len -= 1;
         self.free.push(place);
         call
+    }
+}
+
+fn place_of(peer: HarborId, whose: Whose) -> usize {
+    match whose {
+        Whose::Ours => peer.index(),
+        Whose::Theirs => SLOTS + peer.index(),
     }
 }
 
@@ -161,6 +204,7 @@ impl Hasher for KeyHasher {
 
 #[cfg(test)]
 mod tests {
+    use super::Whose::{Ours, Theirs};
     use super::*;
 
     fn call(source: u32, session: u32, dest: u32, at: u64) -> Call {
@@ -168,12 +212,13 @@ mod tests {
         Call { key, dest: Handle::from_bits(dest), frame: at, expires: Instant::from_nanos(at) }
     }
 
+    const ONE: HarborId = HarborId::new(1);
     const TWO: HarborId = HarborId::new(2);
     const THREE: HarborId = HarborId::new(3);
 
     #[test]
     fn answers_leave_the_order_of_the_rest_alone() {
-        let mut pending = Pending::new();
+        let mut pending = Pending::new(ONE);
         for n in 1..=5 {
             pending.insert(call(0x0100_0008, n, 0x0200_0009, u64::from(n)));
             pending.insert(call(0x0100_0009, n, 0x0300_0009, u64::from(n)));
@@ -183,24 +228,39 @@ mod tests {
             assert_eq!(pending.remove(key).unwrap().frame, u64::from(gone));
             assert!(pending.remove(key).is_none(), "an answer ends a call once");
         }
-        assert_eq!((pending.len(TWO), pending.len(THREE)), (2, 5));
-        assert_eq!(pending.deadline(TWO), Some(Instant::from_nanos(2)));
-        let order: Vec<u64> = std::iter::from_fn(|| pending.pop(TWO)).map(|call| call.frame).collect();
+        assert_eq!((pending.len(TWO, Ours), pending.len(THREE, Ours)), (2, 5));
+        assert_eq!(pending.deadline(TWO), None, "ours are not forgotten");
+        let order: Vec<u64> = std::iter::from_fn(|| pending.pop(TWO, Ours)).map(|call| call.frame).collect();
         assert_eq!(order, [2, 4]);
-        assert_eq!(pending.len(THREE), 5);
+        assert_eq!(pending.len(THREE, Ours), 5);
     }
 
     #[test]
     fn places_are_reused_and_the_same_key_is_replaced() {
-        let mut pending = Pending::new();
+        let mut pending = Pending::new(ONE);
         for n in 0..1000 {
             pending.insert(call(0x0100_0008, 7, 0x0200_0009, n));
             pending.insert(call(0x0100_0008, 7, 0x0300_0009, n));
         }
-        assert_eq!((pending.len(TWO), pending.len(THREE)), (0, 1));
+        assert_eq!((pending.len(TWO, Ours), pending.len(THREE, Ours)), (0, 1));
         assert!(pending.places.len() <= 2, "{}", pending.places.len());
-        assert!(pending.pop_expired(THREE, Instant::from_nanos(998)).is_none());
-        assert_eq!(pending.pop_expired(THREE, Instant::from_nanos(999)).unwrap().frame, 999);
+        assert!(pending.pop_expired(THREE, Ours, Instant::from_nanos(998)).is_none());
+        assert_eq!(pending.pop_expired(THREE, Ours, Instant::from_nanos(999)).unwrap().frame, 999);
         assert!(pending.index.is_empty());
+    }
+
+    #[test]
+    fn calls_that_were_passed_on_stand_in_a_list_of_their_own() {
+        let mut pending = Pending::new(ONE);
+        for n in 1..=3 {
+            pending.insert(call(0x0100_0008, n, 0x0200_0009, u64::from(n)));
+            pending.insert(call(0x0300_0008, n, 0x0200_0009, 10 + u64::from(n)));
+        }
+        assert_eq!((pending.len(TWO, Ours), pending.len(TWO, Theirs)), (3, 3));
+        assert_eq!(pending.deadline(TWO), Some(Instant::from_nanos(11)));
+        assert!(pending.pop_expired(TWO, Theirs, Instant::from_nanos(10)).is_none());
+        assert_eq!(pending.pop_expired(TWO, Theirs, Instant::from_nanos(11)).unwrap().frame, 11);
+        assert_eq!(pending.pop(TWO, Ours).unwrap().frame, 1);
+        assert_eq!((pending.len(TWO, Ours), pending.len(TWO, Theirs)), (2, 2));
     }
 }

@@ -76,7 +76,7 @@ pub struct Bounds {
     pub name_held_messages_max: usize,
     /// Calls to one peer that wait for their answers.
     pub pending_calls_max: usize,
-    /// How long a call is remembered whose answer does not come.
+    /// How long a call that was passed on for another node is remembered, and any call once there is no room for more.
     pub call_time_max: Duration,
     /// Unsent bytes of one connection above which messages are refused.
     pub unsent_bytes_max: usize,

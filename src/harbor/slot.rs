@@ -24,6 +24,7 @@ use super::desk::{Desk, LinkChange, Role};
 use super::held::{Held, HeldBounds};
 use super::intake;
 use super::link::{Link, carriable};
+use super::pending::Whose;
 use super::waiters::Subject;
 use super::{ConnId, DownReason, Event, Fault};
 use crate::clock::Instant;
@@ -354,7 +355,9 @@ impl Slot {
         let State::Up(link) = std::mem::replace(&mut self.state, down) else { return };
         self.account.unknown += link.in_flight();
         self.account.fail_many(Failure::PeerDown, link.unsent());
-        while let Some(call) = desk.pending.pop(self.id) {
+        while let Some(call) =
+            desk.pending.pop(self.id, Whose::Ours).or_else(|| desk.pending.pop(self.id, Whose::Theirs))
+        {
             let was_sent = call.frame <= link.written();
             let told =
                 if was_sent { CallError::OutcomeUnknown(self.id) } else { CallError::PeerDown(self.id) };
@@ -400,7 +403,7 @@ impl Slot {
 
     /// Does what is due.
     pub(super) fn expire(&mut self, desk: &mut Desk) {
-        while desk.pending.pop_expired(self.id, desk.now).is_some() {}
+        while desk.pending.pop_expired(self.id, Whose::Theirs, desk.now).is_some() {}
         let now = desk.now;
         while let Some(envelope) = self.held_mut().and_then(|held| held.pop_expired(now)) {
             self.fail(envelope, Failure::Expired, desk);
@@ -488,6 +491,11 @@ impl Slot {
         account
     }
 
+    /// Calls to the peer that have no answer yet.
+    pub(super) fn pending(&self, desk: &Desk) -> usize {
+        desk.pending.len(self.id, Whose::Ours) + desk.pending.len(self.id, Whose::Theirs)
+    }
+
     /// The peer as a status request shows it; none if it was never heard of.
     pub(super) fn status(&self, desk: &Desk) -> Option<PeerStatus> {
         let state = match &self.state {
@@ -502,7 +510,7 @@ impl Slot {
             address: self.address.clone(),
             state,
             held: self.held().map_or(0, Held::len),
-            pending: desk.pending.len(self.id),
+            pending: self.pending(desk),
         })
     }
 }

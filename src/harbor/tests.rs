@@ -10,6 +10,7 @@ use crate::wire::control::{Packet, encode};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod calls;
 mod random;
 
 /// One machine whose peers are played by hand.
@@ -470,7 +471,6 @@ fn strangers_are_few_and_have_little_time() {
 }
 
 #[test]
-#[test]
 fn a_whole_cluster_may_dial_at_once() {
     let (mut bench, _) = Bench::member();
     let others = (1..=255).filter(|id| *id != 5);
@@ -482,6 +482,7 @@ fn a_whole_cluster_may_dial_at_once() {
     }
 }
 
+#[test]
 fn an_error_for_a_missing_service_goes_to_the_source_s_node() {
     let (mut bench, control, link) = Bench::linked();
     let third = bench.accept(Listener::Links);
@@ -502,42 +503,6 @@ fn an_error_for_a_missing_service_goes_to_the_source_s_node() {
     }
     assert_eq!(bench.take(), "7 to :05000010: NoService", "our own service hears of it; nobody does not");
     assert!(bench.read(control).is_empty());
-}
-
-#[test]
-fn an_answer_over_another_link_ends_the_call() {
-    let (mut bench, _, link) = Bench::linked();
-    let third = bench.accept(Listener::Links);
-    bench.input(|harbor, now| harbor.handle_bytes(now, third, &[3]));
-    bench.send(7, 0x0200_0008);
-    bench.read(link);
-    assert_eq!(bench.harbor.pending_calls(PEER_2), 1);
-    let response = b"\0\0\0\x0c\x03\0\0\x09\x01\0\0\x08\0\0\0\x07";
-    bench.input(|harbor, now| harbor.handle_bytes(now, third, response));
-    assert_eq!(bench.harbor.pending_calls(PEER_2), 0, "node 2 had passed the request on to node 3");
-    bench.take();
-    bench.input(|harbor, now| harbor.handle_closed(now, link));
-    assert_eq!(bench.take(), "Down((2), Closed)");
-}
-
-#[test]
-fn forgotten_calls_are_not_failed() {
-    let (mut bench, _, link) = Bench::linked();
-    bench.send(7, 0x0200_0008);
-    bench.ask(HarborRequest::Forget { waiter: waiter(7) });
-    bench.input(|harbor, now| harbor.handle_closed(now, link));
-    assert_eq!(bench.take(), "Down((2), Closed)");
-}
-
-#[test]
-fn calls_are_remembered_for_a_while_only() {
-    let (mut bench, _, link) = Bench::linked();
-    bench.send(7, 0x0200_0008);
-    bench.after(bench.harbor.desk.bounds.call_time_max);
-    assert_eq!(bench.harbor.pending_calls(PEER_2), 0);
-    bench.take();
-    bench.input(|harbor, now| harbor.handle_closed(now, link));
-    assert_eq!(bench.take(), "Down((2), Closed)");
 }
 
 // Names.
@@ -598,22 +563,6 @@ fn a_leaving_node_flushes_and_closes() {
     let (mut bench, control, link) = Bench::linked();
     let stranger = bench.accept(Listener::Links);
     bench.send(1, 0x0200_0008);
-#[test]
-fn a_listener_that_opens_while_the_node_leaves_is_closed() {
-    let mut settings = Settings::new(HarborId::new(5));
-    let (listen, master) = ("name:2526".to_owned(), "master".to_owned());
-    settings.join = Some(Join { listen, advertise: None, master });
-    let now = Instant::from_nanos(1_000_000_000);
-    let mut harbor = Harbor::new(settings);
-    harbor.start(now);
-    assert!(matches!(harbor.poll_action(), Some(Action::Listen { .. })));
-    harbor.handle_request(now, HarborRequest::Leave);
-    // Its name took a while to be resolved.
-    harbor.handle_listening(now, Listener::Links, Ok("127.0.0.1:2526".to_owned()));
-    let actions: Vec<String> = std::iter::from_fn(|| harbor.poll_action()).map(|it| words(&it)).collect();
-    assert_eq!(actions, ["StopListening(Links)"], "and no master is told of a node that leaves");
-}
-
     bench.send(2, 0x0900_0008);
     bench.send_to(3, "NOBODY");
     bench.read(control);
@@ -647,6 +596,22 @@ fn a_farewell_ends_though_a_peer_does_not_read() {
     bench.after(bench.harbor.desk.bounds.leave_time_max);
     assert_eq!(bench.take(), "close, 1 to :05000008: PeerDown((2)), Down((2), Left)");
     assert!(bench.harbor.has_left());
+}
+
+#[test]
+fn a_listener_that_opens_while_the_node_leaves_is_closed() {
+    let mut settings = Settings::new(HarborId::new(5));
+    let (listen, master) = ("name:2526".to_owned(), "master".to_owned());
+    settings.join = Some(Join { listen, advertise: None, master });
+    let now = Instant::from_nanos(1_000_000_000);
+    let mut harbor = Harbor::new(settings);
+    harbor.start(now);
+    assert!(matches!(harbor.poll_action(), Some(Action::Listen { .. })));
+    harbor.handle_request(now, HarborRequest::Leave);
+    // Its name took a while to be resolved.
+    harbor.handle_listening(now, Listener::Links, Ok("127.0.0.1:2526".to_owned()));
+    let actions: Vec<String> = std::iter::from_fn(|| harbor.poll_action()).map(|it| words(&it)).collect();
+    assert_eq!(actions, ["StopListening(Links)"], "and no master is told of a node that leaves");
 }
 
 #[test]

@@ -437,7 +437,7 @@ fn an_answer_proves_all_that_was_sent_before_it() {
     slot.bytes(conn, &response(3), &mut desk);
     let account = slot.account();
     assert_eq!((account.delivered, account.in_flight, account.queued), (3, 0, 1));
-    assert_eq!(desk.pending.len(PEER), 3, "the other calls still wait");
+    assert_eq!(slot.pending(&desk), 3, "the other calls still wait");
     // An answer to a call that is not out proves nothing of it.
     slot.bytes(conn, &response(4), &mut desk);
     assert_eq!((slot.account().delivered, slot.account().queued), (3, 1));

@@ -1,0 +1,95 @@
+//! What becomes of calls, and for how long they are remembered.
+
+use super::*;
+
+#[test]
+fn an_answer_that_nobody_waits_for_is_not_answered() {
+    let (mut bench, _, link) = Bench::linked();
+    for kind in [Kind::RESPONSE, Kind::ERROR] {
+        let late = Envelope { source: Handle::from_bits(0x0200_0010), kind, ..message(7, 0x0500_0abc) };
+        bench.input(|harbor, now| harbor.handle_undeliverable(now, late));
+        assert!(bench.read(link).is_empty(), "{kind:?}: to its service, session 7 is a call of its own");
+    }
+}
+
+#[test]
+fn an_answer_over_another_link_ends_the_call() {
+    let (mut bench, _, link) = Bench::linked();
+    let third = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, third, &[3]));
+    bench.send(7, 0x0200_0008);
+    bench.read(link);
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 1);
+    let response = b"\0\0\0\x0c\x03\0\0\x09\x01\0\0\x08\0\0\0\x07";
+    bench.input(|harbor, now| harbor.handle_bytes(now, third, response));
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 0, "node 2 had passed the request on to node 3");
+    bench.take();
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "Down((2), Closed)");
+}
+
+#[test]
+fn forgotten_calls_are_not_failed() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.send(7, 0x0200_0008);
+    bench.ask(HarborRequest::Forget { waiter: waiter(7) });
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "Down((2), Closed)");
+}
+
+#[test]
+fn a_call_without_a_deadline_is_remembered_as_long_as_its_link_lives() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.send(7, 0x0200_0008);
+    bench.read(link);
+    bench.after(100 * bench.harbor.desk.bounds.call_time_max);
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "7 to :05000008: OutcomeUnknown((2)), Down((2), Closed)");
+}
+
+#[test]
+fn a_full_table_gives_up_the_oldest_call_only_when_it_is_old() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.harbor.desk.bounds.pending_calls_max = 2;
+    for session in 1..=3 {
+        bench.send(session, 0x0200_0008);
+    }
+    bench.read(link);
+    assert_eq!(bench.take(), "3 to :05000008: Full");
+    bench.after(bench.harbor.desk.bounds.call_time_max);
+    bench.send(4, 0x0200_0008);
+    assert_eq!(bench.take(), "1 to :05000008: OutcomeUnknown((2))");
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 2);
+}
+
+#[test]
+fn calls_that_are_passed_on_for_other_nodes_keep_nobody_out() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.harbor.desk.bounds.pending_calls_max = 2;
+    for session in 1..=5 {
+        // The answer goes from node 2 to node 3, and is never seen here.
+        let passed_on = Envelope { source: Handle::from_bits(0x0300_0010), ..message(session, 0x0200_0008) };
+        bench.input(|harbor, now| harbor.handle_send(now, passed_on));
+    }
+    bench.send(9, 0x0200_0008);
+    assert_eq!(bench.take(), "", "none is refused");
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 3, "two of node 3, one of ours");
+    bench.read(link);
+    bench.after(bench.harbor.desk.bounds.call_time_max);
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 1);
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "9 to :05000008: OutcomeUnknown((2)), Down((2), Closed)");
+}
+
+#[test]
+fn an_error_for_no_call_that_went_out_ends_none() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.send(7, 0x0200_0009);
+    let error = |session: u8| [0, 0, 0, 12, 2, 0, 0, 9, 7, 0, 0, 8, 0, 0, 0, session];
+    for session in [7, 8, 7, 0] {
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &error(session)));
+    }
+    assert_eq!(bench.take(), "7 to :05000008: ERROR, 0 to :05000008: ERROR");
+    let Intake { frames, delivered, stray, .. } = bench.harbor.intake();
+    assert_eq!((frames, delivered, stray), (4, 2, 2));
+}
