@@ -5,6 +5,7 @@
 //! | messages of one pair of services arrive in the order sent, by name or by handle, each at most once | each delivery |
 //! | a message reaches the service that it was sent to, in the life in which that service was meant | each delivery |
 //! | a call has at most one outcome before its caller gives up, and one in the end | each outcome, end |
+//! | only its callee refuses a call | each outcome |
 //! | "not sent" is true: such a request never arrives, before or after | each failure and delivery |
 //! | UP and DOWN of a peer alternate; a peer that is not up delivers nothing | each delivery and event |
 //! | nothing that this node sent to a peer waits for an answer once the peer is down | each DOWN |
@@ -107,6 +108,18 @@ impl Oracle {
         if let Some(before) = self.last.insert((from, at), number) {
             assert!(before < number, "{from:?} sent {number} to {at:?} before {before}");
         }
+    }
+
+    /// A call is refused by a service, or in the name of one: nobody but its callee may do that here.
+    pub(super) fn refused(&self, number: u64, by: u32) {
+        let sent = &self.sent[number as usize];
+        let callee = sent.to.map(|uid| uid.local);
+        assert_eq!(
+            callee,
+            Some(by),
+            "call {number} of {:?} ended by an error that belongs to another",
+            sent.from
+        );
     }
 
     /// A call ended. Answers that come after the caller gave up change nothing.

@@ -137,6 +137,9 @@ impl World {
                 Outcome::Answered
             }
         };
+        if outcome == Outcome::Refused {
+            self.oracle.refused(number, envelope.source.local());
+        }
         self.oracle.ended(number, outcome);
     }
 
