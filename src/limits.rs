@@ -107,8 +107,8 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a node that starts waits for the names of its listening addresses to be resolved.
 pub const LISTEN_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long one address is dialled, and how long its name may take to be resolved.
-pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a dialled name may take to be resolved and all its addresses to be tried; each gets its share of what is left.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(4);
 /// Addresses of one name that are tried.
 pub const ADDRESSES_MAX: usize = 8;
 /// Names that wait for the resolver.
@@ -202,5 +202,7 @@ const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);
+const _: () =
+    assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
 const _: () = assert!(POOL_CHUNK_NODES * DEPOT_CHUNKS_MAX < u32::MAX as usize);
 const _: () = assert!(BYTES_LEASE < NODE_BYTES_MAX);

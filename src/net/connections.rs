@@ -37,10 +37,10 @@ use std::net::Shutdown;
 
 #[derive(Debug)]
 enum Stage {
-    /// The resolver was asked.
-    Resolving { until: Instant },
-    /// Dialling one address; `rest` are the others, the next one last.
-    Connecting { socket: Registration, rest: Addresses, until: Instant },
+    /// The resolver was asked; `by` is when the whole dial ends.
+    Resolving { by: Instant },
+    /// Dialling one address until `until`; `rest` are the others, the next one last.
+    Connecting { socket: Registration, rest: Addresses, until: Instant, by: Instant },
     /// Bytes flow.
     Up { socket: Registration, writing: Writing },
     /// Closed by the machine; its peer has not closed yet.
@@ -94,12 +94,14 @@ impl Connections {
         conn: ConnId,
         address: &str,
     ) -> Outcome<'static> {
-        match reactor.resolve(Key::conn(conn), address) {
-            Ok(Resolution::Done(addresses)) => self.dial(now, reactor, conn, addresses, ErrorKind::NotFound),
+        let by = now + CONNECT_TIME_MAX;
+        match reactor.resolve(Key::conn(conn), address, by) {
+            Ok(Resolution::Done(addresses)) => {
+                self.dial(now, reactor, conn, addresses, by, ErrorKind::NotFound)
+            }
             Ok(Resolution::Asked) => {
-                let until = now + CONNECT_TIME_MAX;
-                reactor.wake_at(until, Key::conn(conn));
-                self.table.insert(Key::conn(conn), Connection { conn, stage: Stage::Resolving { until } });
+                reactor.wake_at(by, Key::conn(conn));
+                self.table.insert(Key::conn(conn), Connection { conn, stage: Stage::Resolving { by } });
                 Outcome::Nothing
             }
             Err(kind) => Self::dial_failed(reactor, conn, kind),
@@ -115,10 +117,10 @@ impl Connections {
         addresses: Result<Addresses, ErrorKind>,
     ) -> Outcome<'static> {
         match self.table.remove(&key) {
-            Some(Connection { conn, stage: Stage::Resolving { .. } }) => match addresses {
+            Some(Connection { conn, stage: Stage::Resolving { by } }) => match addresses {
                 Ok(mut addresses) => {
                     addresses.reverse();
-                    self.dial(now, reactor, conn, addresses, ErrorKind::NotFound)
+                    self.dial(now, reactor, conn, addresses, by, ErrorKind::NotFound)
                 }
                 Err(kind) => Self::dial_failed(reactor, conn, kind),
             },
@@ -131,12 +133,14 @@ impl Connections {
     }
 
     /// Dials the last of these addresses, or one before it if that fails at once; `failure` is why the one after it failed.
+    /// They share the time up to `by` equally: the machine dials anew after that, from the first address on.
     fn dial(
         &mut self,
         now: Instant,
         reactor: &mut Reactor,
         conn: ConnId,
         mut addresses: Addresses,
+        by: Instant,
         mut failure: ErrorKind,
     ) -> Outcome<'static> {
         let key = Key::conn(conn);
@@ -146,9 +150,9 @@ impl Connections {
                 sockets::dial(address).and_then(|socket| reactor.register(socket, key, Interest::Write));
             match dialling {
                 Ok(socket) => {
-                    let until = now + CONNECT_TIME_MAX;
+                    let until = now + by.since(now) / (addresses.len() as u32 + 1);
                     reactor.wake_at(until, key);
-                    let stage = Stage::Connecting { socket, rest: addresses, until };
+                    let stage = Stage::Connecting { socket, rest: addresses, until, by };
                     self.table.insert(key, Connection { conn, stage });
                     return Outcome::Nothing;
                 }
@@ -246,7 +250,7 @@ impl Connections {
         key: Key,
         result: io::Result<()>,
     ) -> Outcome<'static> {
-        let Some(Connection { conn, stage: Stage::Connecting { mut socket, rest, .. } }) =
+        let Some(Connection { conn, stage: Stage::Connecting { mut socket, rest, by, .. } }) =
             self.table.remove(&key)
         else {
             return Outcome::Nothing;
@@ -260,7 +264,7 @@ impl Connections {
             }
             Err(error) => {
                 drop(socket);
-                self.dial(now, reactor, conn, rest, error.kind())
+                self.dial(now, reactor, conn, rest, by, error.kind())
             }
         }
     }
@@ -275,7 +279,7 @@ impl Connections {
         let Some(Connection { conn, stage }) = self.table.get(&key) else { return Outcome::Nothing };
         let conn = *conn;
         match stage {
-            Stage::Resolving { until } if *until <= now => {
+            Stage::Resolving { by } if *by <= now => {
                 self.table.remove(&key);
                 Self::dial_failed(reactor, conn, ErrorKind::TimedOut)
             }

@@ -56,7 +56,7 @@ impl Listeners {
         address: &str,
     ) -> Option<Result<String, io::ErrorKind>> {
         *self.stage(listener) = Stage::Closed;
-        match reactor.resolve(Key::listener(listener), address) {
+        match reactor.resolve(Key::listener(listener), address, Instant::FAR) {
             Ok(Resolution::Done(addresses)) => self.handle_resolved(reactor, listener, &addresses),
             Ok(Resolution::Asked) => {
                 *self.stage(listener) = Stage::Resolving;

@@ -4,7 +4,7 @@ use super::address::Address;
 use super::bell::PollerBell;
 use super::counters::{IoCount, IoCounters};
 use super::registration::{Interest, Registration};
-use super::resolver::{Addresses, Answer, Inquiry, Resolver};
+use super::resolver::{Addresses, Answer, Inquiry, Question, Resolver};
 use crate::clock::Instant;
 use crate::harbor::{ConnId, Listener};
 use socket2::Socket;
@@ -100,12 +100,17 @@ impl Reactor {
         Some(key)
     }
 
-    /// Turns an address into numbers, or has the resolver do it.
-    pub(super) fn resolve(&mut self, key: Key, address: &str) -> Result<Resolution, io::ErrorKind> {
+    /// Turns an address into numbers, or has the resolver do it; after `by` nobody waits for its answer.
+    pub(super) fn resolve(
+        &mut self,
+        key: Key,
+        address: &str,
+        by: Instant,
+    ) -> Result<Resolution, io::ErrorKind> {
         match Address::parse(address)? {
             Address::Known(address) => Ok(Resolution::Done(Addresses::from_iter([address]))),
             Address::Named { host, port } => {
-                self.inquiry.ask(key, host, port)?;
+                self.inquiry.ask(Question { key, host, port, by })?;
                 Ok(Resolution::Asked)
             }
         }

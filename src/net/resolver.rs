@@ -5,10 +5,13 @@
 //!              ◄── Answer ────  and a ring at the poller
 //! ```
 //!
-//! The I/O thread never waits for an answer; its own deadline ends the attempt, and a later answer is dropped.
+//! The I/O thread never waits for an answer; its own deadline ends the attempt, and a later answer is dropped. A question
+//! that was given up while others were being asked is not asked any more: a name that takes long to fail, dialled again and
+//! again, would otherwise keep the resolver from all others.
 
 use super::bell::PollerBell;
 use super::reactor::Key;
+use crate::clock::Instant;
 use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX};
 use crate::sync::Bell;
 use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
@@ -18,10 +21,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 /// The addresses of one name, in the system's order.
 pub(super) type Addresses = Vec<SocketAddr>;
 
-struct Question {
-    key: Key,
-    host: String,
-    port: u16,
+/// A question: the addresses of a host.
+pub(super) struct Question {
+    pub(super) key: Key,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Nobody waits for the answer after this.
+    pub(super) by: Instant,
 }
 
 /// What became of a question.
@@ -41,8 +47,9 @@ impl Resolver {
     /// Resolves until the I/O thread is gone. Call it on a thread of its own, which nobody should have to wait for: a
     /// question that is being asked cannot be broken off.
     pub fn run(self) {
-        while let Ok(Question { key, host, port }) = self.questions.recv() {
-            let addresses = resolve(&host, port);
+        while let Ok(Question { key, host, port, by }) = self.questions.recv() {
+            let is_late = by <= Instant::now();
+            let addresses = if is_late { Err(io::ErrorKind::TimedOut) } else { resolve(&host, port) };
             if self.answers.send(Answer { key, addresses }).is_err() {
                 return;
             }
@@ -80,11 +87,11 @@ impl Inquiry {
     ///
     /// # Errors
     /// `ResourceBusy`: [`QUESTIONS_MAX`] are open; `NotConnected`: the resolver's thread is gone.
-    pub(super) fn ask(&mut self, key: Key, host: String, port: u16) -> Result<(), io::ErrorKind> {
+    pub(super) fn ask(&mut self, question: Question) -> Result<(), io::ErrorKind> {
         if self.open >= QUESTIONS_MAX {
             return Err(io::ErrorKind::ResourceBusy);
         }
-        self.questions.try_send(Question { key, host, port }).map_err(|_| io::ErrorKind::NotConnected)?;
+        self.questions.try_send(question).map_err(|_| io::ErrorKind::NotConnected)?;
         self.open += 1;
         Ok(())
     }
@@ -113,12 +120,17 @@ mod tests {
     use super::*;
     use crate::harbor::Listener;
 
+    fn question(listener: Listener, host: &str) -> Question {
+        Question { key: Key::listener(listener), host: host.into(), port: 2526, by: Instant::FAR }
+    }
+
     #[test]
-    fn names_are_resolved_and_unknown_ones_fail() {
+    fn names_are_resolved_and_unknown_ones_fail_and_those_given_up_are_not_asked() {
         let bell = PollerBell::new().unwrap();
         let (mut inquiry, resolver) = Inquiry::new(&bell);
-        inquiry.ask(Key::listener(Listener::Links), "localhost".into(), 2526).unwrap();
-        inquiry.ask(Key::listener(Listener::Master), "no.such.name.invalid".into(), 1).unwrap();
+        inquiry.ask(question(Listener::Links, "localhost")).unwrap();
+        inquiry.ask(question(Listener::Master, "no.such.name.invalid")).unwrap();
+        inquiry.ask(Question { by: Instant::default(), ..question(Listener::Links, "localhost") }).unwrap();
         let Inquiry { questions, answers, .. } = inquiry;
         drop(questions);
         resolver.run();
@@ -126,19 +138,21 @@ mod tests {
         assert!(known.addresses.unwrap().iter().all(|at| at.ip().is_loopback() && at.port() == 2526));
         let unknown = answers.try_recv().unwrap();
         assert!(unknown.key == Key::listener(Listener::Master) && unknown.addresses.is_err());
+        let given_up = answers.try_recv().unwrap();
+        assert_eq!(given_up.addresses, Err(io::ErrorKind::TimedOut), "not asked any more");
     }
 
     #[test]
     fn questions_are_bounded_and_end_with_their_resolver() {
         let bell = PollerBell::new().unwrap();
         let (mut inquiry, resolver) = Inquiry::new(&bell);
-        let key = Key::listener(Listener::Links);
+        let ask = |inquiry: &mut Inquiry| inquiry.ask(question(Listener::Links, "localhost"));
         for _ in 0..QUESTIONS_MAX {
-            inquiry.ask(key, "localhost".into(), 1).unwrap();
+            ask(&mut inquiry).unwrap();
         }
-        assert_eq!(inquiry.ask(key, "localhost".into(), 1), Err(io::ErrorKind::ResourceBusy));
+        assert_eq!(ask(&mut inquiry), Err(io::ErrorKind::ResourceBusy));
         drop(resolver);
         assert!(inquiry.poll_answer().is_none());
-        assert_eq!(inquiry.ask(key, "localhost".into(), 1), Err(io::ErrorKind::NotConnected));
+        assert_eq!(ask(&mut inquiry), Err(io::ErrorKind::NotConnected));
     }
 }

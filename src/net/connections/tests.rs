@@ -1,5 +1,6 @@
 use super::*;
 use crate::harbor::{self, Harbor, Listener};
+use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::message::{Body, Envelope, Handle, HarborId, Kind, Payload, Session};
 use crate::net::PollerBell;
 use crate::net::resolver::Resolver;
@@ -221,7 +222,7 @@ fn the_addresses_of_a_name_are_tried_in_order() {
     stand
         .connections
         .table
-        .insert(Key::conn(conn), Connection { conn, stage: Stage::Resolving { until: NOW } });
+        .insert(Key::conn(conn), Connection { conn, stage: Stage::Resolving { by: NOW + CONNECT_TIME_MAX } });
     let (_socket, nowhere) = nowhere();
     let third = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addresses = vec![nowhere, listener.local_addr().unwrap(), third.local_addr().unwrap()];
@@ -237,7 +238,9 @@ fn localhost_is_resolved_and_dialled() {
     let listener = TcpListener::bind(("localhost", 0)).unwrap();
     let conn = stand.conn();
     let address = format!("localhost:{}", listener.local_addr().unwrap().port());
-    assert_eq!(stand.connect(conn, &address), None);
+    // The resolver reads the clock: it does not ask for those who wait no more.
+    let asked = stand.connections.connect(Instant::now(), &mut stand.reactor, conn, &address);
+    assert_eq!(asked, Outcome::Nothing);
     std::thread::Builder::new().spawn(|| resolver.run()).unwrap();
     assert_eq!(stand.wait(PATIENCE), [], "the resolver rings");
     let answer = stand.reactor.poll_answer().expect("it rang for its answer");
@@ -272,12 +275,36 @@ fn a_peer_that_does_not_answer_is_given_up_and_the_next_address_is_tried() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let conn = stand.conn();
     let addresses = vec![other.local_addr().unwrap(), full];
-    let outcome = stand.connections.dial(NOW, &mut stand.reactor, conn, addresses, ErrorKind::NotFound);
+    let by = NOW + CONNECT_TIME_MAX;
+    let outcome = stand.connections.dial(NOW, &mut stand.reactor, conn, addresses, by, ErrorKind::NotFound);
     assert_eq!(outcome, Outcome::Nothing);
     assert_eq!(stand.wait(Duration::ZERO), []);
-    let late = NOW + CONNECT_TIME_MAX;
+    let late = NOW + CONNECT_TIME_MAX / 2;
     let outcome = stand.connections.handle_deadline(late, &mut stand.reactor, Key::conn(conn));
     assert_eq!(told(outcome).unwrap_or_else(|| stand.next()), Told::Connected);
+}
+
+#[test]
+fn every_address_of_a_name_is_tried_before_the_machine_gives_the_dial_up() {
+    let (mut stand, _resolver) = Stand::new();
+    let listener = sockets::listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    listener.listen(0).unwrap();
+    let full = listener.local_addr().unwrap().as_socket().unwrap();
+    let _waiting = TcpStream::connect(full).unwrap();
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let conn = stand.conn();
+    assert_eq!(stand.connect(conn, "localhost:1"), None);
+    let addresses = vec![full, full, other.local_addr().unwrap()];
+    let outcome = stand.connections.handle_answer(NOW, &mut stand.reactor, Key::conn(conn), Ok(addresses));
+    assert_eq!(outcome, Outcome::Nothing);
+    while stand.reactor.counters().read()[IoCount::Dials] < 3 {
+        let due = stand.reactor.next_deadline().expect("somebody is dialled");
+        assert!(due < NOW + HANDSHAKE_TIME_MAX, "the machine gives up first");
+        let key = stand.reactor.poll_expired(due).expect("it is due");
+        let outcome = stand.connections.handle_deadline(due, &mut stand.reactor, key);
+        assert_eq!(outcome, Outcome::Nothing);
+    }
+    assert_eq!(stand.next(), Told::Connected);
 }
 
 #[test]
