@@ -161,6 +161,8 @@ pub const DEPOT_CHUNKS_MAX: usize = 2048;
 pub const BYTES_LEASE: u64 = 64 << 10;
 /// Messages in one lane to the I/O thread, above which sends are refused.
 pub const LANE_MESSAGES_MAX: u64 = 65_536;
+/// Messages in one lane to the I/O thread, above which even answers are refused: a peer of our kind has not more calls open.
+pub const LANE_ANSWERS_MAX: u64 = PENDING_CALLS_MAX as u64;
 /// Rounds that a mailbox's owner waits for a sender between its two steps, before it lets others run.
 pub const GAP_SPINS_MAX: u32 = 32;
 
@@ -194,15 +196,16 @@ const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
 const _: () = assert!(UPLINK_TURN_MESSAGES_MAX as u64 <= LANE_MESSAGES_MAX);
+const _: () = assert!(LANE_MESSAGES_MAX < LANE_ANSWERS_MAX);
 const _: () = assert!(ACCEPTS_MAX <= LISTEN_BACKLOG as usize);
 const _: () = assert!(LINGER_TIME_MAX.as_nanos() < LEAVE_TIME_MAX.as_nanos());
 const _: () = assert!(SERI_WRITE_DEPTH_MAX < SERI_READ_DEPTH_MAX);
 const _: () = assert!(SERI_BYTES_MAX < 1 << 31, "array lengths are signed 32-bit numbers");
 const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
+const _: () =
+    assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);
-const _: () =
-    assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
 const _: () = assert!(POOL_CHUNK_NODES * DEPOT_CHUNKS_MAX < u32::MAX as usize);
 const _: () = assert!(BYTES_LEASE < NODE_BYTES_MAX);

@@ -174,7 +174,11 @@ impl Helm {
         while taken < requests_end
             && let Some(request) = self.lanes.take(REQUESTS)
         {
-            self.handle_outgoing(now, request);
+            match request {
+                // The call that is over may be among the messages.
+                Outgoing::Ask(HarborRequest::Forget { .. }) => messages.push(request),
+                Outgoing::Ask(_) | Outgoing::Send(_) => self.handle_outgoing(now, request),
+            }
             taken += 1;
         }
         if taken == requests_end {
@@ -378,7 +382,7 @@ impl Helm {
         has_left || self.leave_by.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Drops all sockets, fails what waits for them and hands back what lies in the lanes.
+    /// Drops all sockets, fails what waits for them and hands back what lies in the lanes, which take nothing any more.
     pub(super) fn finish(&mut self, now: Instant) {
         self.is_finished = true;
         self.inlet.online();
@@ -389,13 +393,11 @@ impl Helm {
             self.harbor.handle_closed(now, conn);
             self.perform(now);
         }
-        for _ in 0..SLOTS {
-            let Some(lane) = self.lanes.poll_dirty() else { break };
-            for _ in 0..LANE_MESSAGES_MAX {
-                let Some(outgoing) = self.lanes.take(lane) else { break };
-                self.inlet.refuse(outgoing);
-            }
-        }
+        // Without connections this is done at once; it fails what is held, and answers who waits.
+        self.harbor.handle_request(now, HarborRequest::Leave);
+        self.perform(now);
+        let Self { lanes, inlet, .. } = self;
+        lanes.close(|outgoing| inlet.refuse(outgoing));
         self.inlet.offline();
     }
 }

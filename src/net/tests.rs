@@ -94,7 +94,7 @@ impl Rig {
         let (reporter, events) = channel::unbounded();
         let on_event = Box::new(move |event: &Event| reporter.send(event.clone()).unwrap_or_default());
         // Without looking on: a turn is a wait.
-        let settings_here = Settings { on_event, busy_poll: Duration::ZERO };
+        let settings_here = Settings { on_event, busy_poll: Duration::ZERO, ..Settings::default() };
         let harbor = Harbor::new(settings);
         let (io_thread, resolver) = IoThread::new(settings_here, bell, harbor, runtime.inlet(), lanes);
         Self { io_thread, resolver: Some(resolver), sender, events, runtime, seats }
@@ -321,6 +321,18 @@ fn a_peer_that_resets_in_the_middle_of_a_frame_takes_its_calls_along() {
 }
 
 #[test]
+fn a_call_that_is_forgotten_before_it_is_taken_is_forgotten_all_the_same() {
+    let (mut rig, _master, mut peer) = Rig::linked();
+    rig.send(message(7, b"who answers?"));
+    let waiter = Waiter { source: HERE, session: Session::from_bits(7) };
+    rig.ask(HarborRequest::Forget { waiter });
+    assert_eq!(rig.read(&mut peer, 28), frame(7, b"who answers?"));
+    drop(peer);
+    rig.until_event(|event| matches!(event, Event::Down(..)));
+    assert_eq!(rig.count(IoCount::Undelivered), 0, "nobody is told that it failed");
+}
+
+#[test]
 fn what_was_sent_before_a_leave_arrives() {
     let (mut rig, master, mut peer) = Rig::linked();
     let mut expected = Vec::new();
@@ -346,6 +358,46 @@ fn what_was_sent_before_a_leave_arrives() {
     let Rig { io_thread, sender, .. } = rig;
     io_thread.finish();
     assert!(sender.is_empty(2), "handed back");
+}
+
+#[test]
+fn an_end_without_a_farewell_tells_everybody_who_waits() {
+    let (rig, _master, _) = Rig::joined();
+    let Rig { mut io_thread, sender, runtime, seats, .. } = rig;
+    let workers: Vec<_> =
+        seats.into_iter().map(|seat| thread::Builder::new().spawn(move || seat.run()).unwrap()).collect();
+    let (name, nobody, patience) = ("NOBODY".parse::<Name>().unwrap(), HarborId::new(3), PATIENCE);
+    let named = runtime::Destination::Global(name);
+    thread::scope(|scope| {
+        let held = scope.spawn(|| runtime.call_raw_blocking(THERE, Kind::LUA, vec![1], patience));
+        let nameless = scope.spawn(|| runtime.call_raw_blocking(named, Kind::LUA, vec![1], patience));
+        let asked = scope.spawn(|| {
+            let deadline = crate::clock::Instant::FAR;
+            runtime.ask_blocking(patience, move |waiter| HarborRequest::Query { name, waiter, deadline })
+        });
+        let linked = scope.spawn(|| {
+            runtime.ask_blocking(patience, move |waiter| HarborRequest::Connect { harbor: nobody, waiter })
+        });
+        let counters = io_thread.counters();
+        let taken = counters.read()[IoCount::Taken];
+        while counters.read()[IoCount::Taken] < taken + 4 {
+            assert!(io_thread.turn(Some(Duration::from_millis(100))).unwrap().is_continue());
+        }
+        io_thread.finish();
+        assert_eq!(held.join().unwrap(), Err(CallError::Shutdown));
+        assert_eq!(nameless.join().unwrap(), Err(CallError::Shutdown));
+        assert_eq!(asked.join().unwrap(), Ok(HarborAnswer::NotFound));
+        assert_eq!(linked.join().unwrap(), Ok(HarborAnswer::Down));
+        // Nobody will take anything any more.
+        let late = runtime.call_raw_blocking(THERE, Kind::LUA, vec![1], patience);
+        assert_eq!(late, Err(CallError::Shutdown));
+        let status = runtime.ask_blocking(patience, |waiter| HarborRequest::Status { waiter });
+        assert_eq!(status, Err(CallError::Shutdown));
+    });
+    assert!(runtime.drain(PATIENCE));
+    runtime.stop();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    assert!(sender.send(2, Outgoing::Send(message(1, b"late"))).is_err());
 }
 
 #[test]

@@ -14,9 +14,13 @@
 //! **No message is missed.** A send's step on the word is either before the receiver's, which then sees (L1) the push; or
 //! after, and the bit stays. A bit is on while its first sender has not rung yet: a later sender relies on that ring.
 //!
-//! Each lane is bounded: a send beyond `LANE_MESSAGES_MAX` gives the message back.
+//! Each lane is bounded: a send beyond `LANE_MESSAGES_MAX` gives the message back. An answer has more room, up to
+//! `LANE_ANSWERS_MAX`: the caller on the other side waits for it, and the sender has no other use for it.
+//!
+//! A receiver that ends closes the lanes. Their lengths count who is about to push, too, so it can wait for those and take
+//! the last message; whoever comes later gets the message back.
 
-use crate::limits::LANE_MESSAGES_MAX;
+use crate::limits::{LANE_ANSWERS_MAX, LANE_MESSAGES_MAX};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{CachePadded, Doorbell};
 use std::cell::Cell;
@@ -30,6 +34,8 @@ use crossbeam::queue::SegQueue;
 use locked::SegQueue;
 
 const WORD_BITS: usize = u64::BITS as usize;
+/// What is added to the length of a lane that is closed: more than any lane holds.
+const CLOSED: u64 = 1 << 32;
 
 /// The lanes that senders and the receiver share.
 pub struct Lanes<T> {
@@ -41,7 +47,7 @@ pub struct Lanes<T> {
 
 struct Lane<T> {
     messages: SegQueue<T>,
-    /// Pushed and not taken. Relaxed: it publishes nothing.
+    /// Pushed or about to be pushed, and not taken. Relaxed: it publishes nothing.
     len: AtomicU64,
 }
 
@@ -77,13 +83,32 @@ impl<T> LaneSender<T> {
     /// Adds a message at the end of a lane, and wakes the receiver if it sleeps.
     ///
     /// # Errors
-    /// Gives it back if the lane is full.
+    /// Gives it back if the lane is full, or [closed](Self::is_closed).
     ///
     /// # Panics
     /// If there is no such lane.
     pub fn send(&self, lane: usize, message: T) -> Result<(), T> {
+        self.push(lane, message, LANE_MESSAGES_MAX)
+    }
+
+    /// As [`send`](Self::send), with more room: for an answer, and for what must not be refused.
+    ///
+    /// # Errors
+    /// Gives it back if the lane has no room even for that, or is closed.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn send_answer(&self, lane: usize, message: T) -> Result<(), T> {
+        self.push(lane, message, LANE_ANSWERS_MAX)
+    }
+
+    fn push(&self, lane: usize, message: T, most: u64) -> Result<(), T> {
         let Lane { messages, len } = &*self.lanes.lanes[lane];
-        if len.fetch_add(1, Ordering::Relaxed) >= LANE_MESSAGES_MAX {
+        // Looked at first: whoever closes a lane waits until nobody has counted itself in.
+        if len.load(Ordering::Relaxed) >= most {
+            return Err(message);
+        }
+        if len.fetch_add(1, Ordering::Relaxed) >= most {
             len.fetch_sub(1, Ordering::Relaxed);
             return Err(message);
         }
@@ -102,7 +127,15 @@ impl<T> LaneSender<T> {
     /// # Panics
     /// If there is no such lane.
     pub fn len(&self, lane: usize) -> u64 {
-        self.lanes.lanes[lane].len.load(Ordering::Relaxed)
+        self.lanes.lanes[lane].len.load(Ordering::Relaxed) % CLOSED
+    }
+
+    /// Whether the receiver has ended: a lane takes nothing any more.
+    ///
+    /// # Panics
+    /// If there is no such lane.
+    pub fn is_closed(&self, lane: usize) -> bool {
+        self.lanes.lanes[lane].len.load(Ordering::Relaxed) >= CLOSED
     }
 
     /// Whether nothing waits in a lane.
@@ -202,9 +235,32 @@ impl<T> LaneReceiver<T> {
         self.taken[lane / WORD_BITS] |= 1 << (lane % WORD_BITS);
     }
 
+    /// Closes all lanes and takes what is left: no message that a send took stays behind.
+    pub fn close(&mut self, mut left: impl FnMut(T)) {
+        for lane in 0..self.lanes.lanes.len() {
+            let len = &self.lanes.lanes[lane].len;
+            if len.load(Ordering::Relaxed) < CLOSED {
+                len.fetch_add(CLOSED, Ordering::Relaxed);
+            }
+            // Whoever is counted in and has not pushed yet is two steps from it.
+            while self.lanes.lanes[lane].len.load(Ordering::Relaxed) > CLOSED {
+                match self.take(lane) {
+                    Some(message) => left(message),
+                    None => crate::sync::spin_loop(),
+                }
+            }
+        }
+    }
+
     /// Whose sleep a send ends.
     pub fn doorbell(&self) -> &Arc<Doorbell> {
         &self.lanes.doorbell
+    }
+}
+
+impl<T> Drop for LaneReceiver<T> {
+    fn drop(&mut self) {
+        self.close(drop);
     }
 }
 
@@ -284,6 +340,49 @@ mod tests {
         assert_eq!(receiver.take(1), Some(0));
         assert_eq!(sender.send(1, 8), Ok(()));
         assert_eq!(sender.len(1), LANE_MESSAGES_MAX);
+    }
+
+    #[test]
+    fn an_answer_finds_room_in_a_full_lane() {
+        let (sender, mut receiver, _) = lanes(1);
+        while sender.send(0, 1).is_ok() {}
+        while sender.send_answer(0, 2).is_ok() {}
+        assert_eq!(sender.len(0), LANE_ANSWERS_MAX);
+        let taken: Vec<u64> = std::iter::from_fn(|| receiver.take(0)).collect();
+        assert_eq!(taken.iter().filter(|&&message| message == 1).count() as u64, LANE_MESSAGES_MAX);
+        assert_eq!(sender.send(0, 3), Ok(()));
+    }
+
+    #[test]
+    fn closed_lanes_keep_nothing_and_take_nothing() {
+        let (sender, mut receiver, _) = lanes(3);
+        sender.send(2, 7).unwrap();
+        let mut left = Vec::new();
+        receiver.close(|message| left.push(message));
+        assert_eq!(left, [7]);
+        assert_eq!((sender.send(2, 8), sender.send_answer(1, 9)), (Err(8), Err(9)));
+        assert!(sender.is_closed(0) && sender.is_empty(2));
+        receiver.close(|message| panic!("{message} came through"));
+    }
+
+    #[test]
+    fn every_message_is_taken_or_given_back_while_the_lanes_are_closed() {
+        for _ in 0..200 {
+            let (sender, mut receiver, _) = lanes(1);
+            let (mut left, mut sent) = (0, 0);
+            std::thread::scope(|threads| {
+                let senders = [0; 2].map(|_| {
+                    let sender = sender.clone();
+                    threads.spawn(move || (0..).take_while(|&n| sender.send(0, n).is_ok()).count())
+                });
+                while receiver.take(0).is_none() {
+                    std::hint::spin_loop();
+                }
+                receiver.close(|_| left += 1);
+                sent = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+            });
+            assert_eq!(left + 1, sent);
+        }
     }
 
     const SENDERS: u64 = 3;
@@ -398,6 +497,19 @@ mod models {
             let all = receive(&mut receiver, &parker, 3);
             assert_eq!(all.iter().copied().filter(|&n| n < 20).collect::<Vec<_>>(), [10, 11]);
             thread.join().unwrap();
+        });
+    }
+
+    /// M6: a send while the receiver closes: the message is taken or given back.
+    #[test]
+    fn a_send_while_the_lanes_are_closed() {
+        explore(3, || {
+            let (sender, mut receiver, _) = lanes(1);
+            let thread = thread::spawn(move || sender.send(0, 1).is_ok());
+            let mut left = 0;
+            receiver.close(|_| left += 1);
+            assert_eq!(thread.join().unwrap(), left == 1);
+            assert_eq!(receiver.take(0), None);
         });
     }
 }

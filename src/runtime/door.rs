@@ -2,7 +2,7 @@
 
 use super::address::Destination;
 use super::cell::{Cell, Control, Letter, Turn};
-use super::route::{Room, answer_envelope, post_here};
+use super::route::{Room, answer_envelope, post_here, substitute};
 use super::shared::{Outgoing, Shared};
 use crate::message::{
     Body, CallError, Envelope, Handle, HarborAnswer, HarborRequest, Name, SendError, SendReason, Waiter,
@@ -60,7 +60,7 @@ impl Door {
             envelope.dest = handle;
         }
         if handle.is_remote(shared.harbor) {
-            return shared.post_away(handle, letter);
+            return shared.post_away(handle, letter, room);
         }
         let posted = {
             let mut way = self.way.lock();
@@ -79,7 +79,10 @@ impl Door {
     pub(crate) fn deliver(&self, answer: Envelope) {
         // An answer that nobody can take ends here: its receiver is gone or its own deadline ends the call.
         let to = Destination::Handle(answer.dest);
-        let _ = self.route(to, Letter::Envelope(answer), Room::Kept);
+        let sent = self.route(to, Letter::Envelope(answer), Room::Kept);
+        if let Some(error) = sent.err().as_ref().and_then(substitute) {
+            let _ = self.route(to, Letter::Envelope(error), Room::Kept);
+        }
     }
 }
 
@@ -197,7 +200,8 @@ impl Inlet {
             ) => Some(Envelope::error(Handle::NONE, waiter.source, waiter.session, CallError::Shutdown)),
             Outgoing::Ask(HarborRequest::Forget { .. } | HarborRequest::Leave) => None,
         };
-        if let Some(refusal) = refusal {
+        // A caller on another node learns it from its own: the links are closed.
+        if let Some(refusal) = refusal.filter(|refusal| !refusal.dest.is_remote(self.shared.harbor)) {
             let _ = self.deliver(refusal);
         }
     }

@@ -38,7 +38,7 @@ impl Worker {
         }
         if handle.is_remote(self.shared.harbor) {
             self.sent_away = true;
-            return self.shared.post_away(handle, letter);
+            return self.shared.post_away(handle, letter, room);
         }
         self.counters.add(Count::Sent, 1);
         match post_here(&self.participant, &mut self.pool, (handle, generation), letter, room) {
@@ -54,10 +54,15 @@ impl Worker {
         }
     }
 
-    /// Sends an answer; one that nobody can take is counted.
+    /// Sends an answer; one that nobody can take is counted. Instead of one that cannot leave the caller gets the reason.
     pub(crate) fn deliver(&mut self, answer: Envelope) {
         let to = Destination::Handle(answer.dest);
-        if self.route(to, Letter::Envelope(answer), Room::Kept).is_err() {
+        let sent = self.route(to, Letter::Envelope(answer), Room::Kept);
+        let sent = sent.or_else(|refused| match substitute(&refused) {
+            Some(error) => self.route(to, Letter::Envelope(error), Room::Kept),
+            None => Err(refused),
+        });
+        if sent.is_err() {
             self.counters.add(Count::Unanswered, 1);
         }
     }
@@ -65,7 +70,8 @@ impl Worker {
     /// Hands a request to the harbor; a node that is alone answers by itself.
     pub(crate) fn ask(&mut self, request: HarborRequest) -> Result<(), CallError> {
         if self.shared.is_linked() {
-            return self.shared.send_up(0, Outgoing::Ask(request)).map_err(|_| CallError::Full);
+            let sent = self.shared.send_up(0, Outgoing::Ask(request), Room::Bounded);
+            return sent.map_err(|refused| refused.reason.into());
         }
         match self.shared.answer_alone(request) {
             Ok((waiter, answer)) => {
@@ -127,7 +133,8 @@ impl Shared {
     /// Tells the harbor that nobody waits for the answer to this call any more. If its lane is full the harbor finds out
     /// by a deadline of its own.
     pub(super) fn forget(&self, source: Handle, session: Session) {
-        let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Forget { waiter: Waiter { source, session } }));
+        let waiter = Waiter { source, session };
+        let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Forget { waiter }), Room::Bounded);
     }
 
     /// Whether a message to this destination is the harbor's business.
@@ -140,7 +147,12 @@ impl Shared {
         handle.is_none_or(|handle| handle.is_remote(self.harbor))
     }
 
-    pub(crate) fn post_away(&self, handle: Handle, letter: Letter) -> Result<(), SendError<Letter>> {
+    pub(crate) fn post_away(
+        &self,
+        handle: Handle,
+        letter: Letter,
+        room: Room,
+    ) -> Result<(), SendError<Letter>> {
         if !self.is_linked() {
             return Err(SendError::new(SendReason::Unknown, letter));
         }
@@ -154,7 +166,7 @@ impl Shared {
         if let Some(reason) = refusal {
             return Err(SendError::new(reason, Letter::Envelope(envelope)));
         }
-        self.send_up(handle.harbor().index(), Outgoing::Send(envelope)).map_err(full)
+        self.send_up(handle.harbor().index(), Outgoing::Send(envelope), room).map_err(as_letter)
     }
 
     pub(crate) fn post_to_name(&self, name: Name, letter: Letter) -> Result<(), SendError<Letter>> {
@@ -167,7 +179,8 @@ impl Shared {
         if let Some(reason) = refusal_to_leave(&envelope) {
             return Err(SendError::new(reason, Letter::Envelope(envelope)));
         }
-        self.send_up(0, Outgoing::Ask(HarborRequest::Send { name, envelope })).map_err(full)
+        let request = HarborRequest::Send { name, envelope };
+        self.send_up(0, Outgoing::Ask(request), Room::Bounded).map_err(as_letter)
     }
 
     /// What a harbor would answer, on a node that has none.
@@ -204,13 +217,23 @@ impl Shared {
     }
 }
 
-fn full(outgoing: Outgoing) -> SendError<Letter> {
-    match outgoing {
+fn as_letter(refused: SendError<Outgoing>) -> SendError<Letter> {
+    match refused.message {
         Outgoing::Send(envelope) | Outgoing::Ask(HarborRequest::Send { envelope, .. }) => {
-            SendError::new(SendReason::Full, Letter::Envelope(envelope))
+            SendError::new(refused.reason, Letter::Envelope(envelope))
         }
         Outgoing::Ask(_) => unreachable!("only messages are posted"),
     }
+}
+
+/// What the caller gets instead of an answer that may not leave the node as it is: too large, or no bytes.
+pub(super) fn substitute(refused: &SendError<Letter>) -> Option<Envelope> {
+    let reason = match refused.reason {
+        SendReason::TooLarge | SendReason::Denied => CallError::from(refused.reason),
+        SendReason::Full | SendReason::Unknown | SendReason::PeerDown | SendReason::Shutdown => return None,
+    };
+    let answer = refused.message.envelope().filter(|answer| answer.kind == Kind::RESPONSE)?;
+    Some(Envelope::error(answer.source, answer.dest, answer.session, reason))
 }
 
 /// Why a message may not leave the node.

@@ -4,9 +4,10 @@ use super::cell::{Cell, Letter, Turn};
 use super::door::Door;
 use super::methods::{MethodTable, Methods};
 use super::names::Names;
+use super::route::Room;
 use super::service::Service;
 use crate::clock::Instant;
-use crate::message::{Envelope, Handle, HarborId, HarborRequest};
+use crate::message::{Envelope, Handle, HarborId, HarborRequest, SendError, SendReason};
 use crate::metrics::Counters;
 use crate::queue::{Depot, Directory, Global, LaneSender, Stealer};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -151,9 +152,9 @@ impl Shared {
         self.abandoned.store(true, Ordering::Relaxed);
     }
 
-    /// Tells the harbor to say farewell, if there is one.
+    /// Tells the harbor to say farewell, if there is one and it has not.
     pub(crate) fn leave(&self) {
-        let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Leave));
+        let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Leave), Room::Kept);
     }
 
     /// Waits until no service is left; whether that is so at the deadline.
@@ -195,11 +196,24 @@ impl Shared {
         self.uplink.is_some()
     }
 
-    /// Hands something to the I/O thread; refused when its lane is full.
-    pub(crate) fn send_up(&self, lane: usize, outgoing: Outgoing) -> Result<(), Outgoing> {
-        match &self.uplink {
-            Some(uplink) => uplink.send(lane, outgoing),
-            None => Err(outgoing),
-        }
+    /// Hands something to the I/O thread.
+    ///
+    /// # Errors
+    /// Gives it back: its lane is full, or the I/O thread has ended.
+    pub(crate) fn send_up(
+        &self,
+        lane: usize,
+        outgoing: Outgoing,
+        room: Room,
+    ) -> Result<(), SendError<Outgoing>> {
+        let Some(uplink) = &self.uplink else { return Err(SendError::new(SendReason::Unknown, outgoing)) };
+        let sent = match room {
+            Room::Bounded => uplink.send(lane, outgoing),
+            Room::Kept => uplink.send_answer(lane, outgoing),
+        };
+        sent.map_err(|outgoing| {
+            let reason = if uplink.is_closed(lane) { SendReason::Shutdown } else { SendReason::Full };
+            SendError::new(reason, outgoing)
+        })
     }
 }

@@ -1,22 +1,37 @@
-use super::super::service::{Handler, Reply, Request, Service, SpawnError, StartError};
-use super::super::shared::Settings;
+use super::super::respond::Responder;
+use super::super::route::Room;
+use super::super::service::{Disposition, Handler, Message, Reply, Request, Service, SpawnError, StartError};
+use super::super::shared::{Outgoing, Settings};
 use super::super::{Addr, Context, Methods, Runtime, Spawn};
 use super::*;
-use crate::message::{HarborId, Payload, Session};
+use crate::message::{HarborId, HarborRequest, Payload, Session, Waiter};
+use crate::queue::{LaneReceiver, LaneSender, Lanes};
+use crate::sync::{Doorbell, Parker};
 use std::time::Duration;
 
 struct Idle;
 impl Service for Idle {}
 
 fn runtime() -> (Runtime, Worker) {
+    begin(HarborId::SINGLE, None)
+}
+
+/// Node 1, and the I/O thread's end of its lanes.
+fn linked() -> (Runtime, Worker, LaneReceiver<Outgoing>) {
+    let (sender, receiver) = Lanes::new(limits::SLOTS, Arc::new(Doorbell::new(Parker::new())));
+    let (runtime, worker) = begin(HarborId::new(1), Some(sender));
+    (runtime, worker, receiver)
+}
+
+fn begin(harbor: HarborId, uplink: Option<LaneSender<Outgoing>>) -> (Runtime, Worker) {
     let settings = Settings {
-        harbor: HarborId::SINGLE,
+        harbor,
         first_local: 8,
         workers: 1,
         spin: Duration::ZERO,
         messages_max: 1 << 20,
         bytes_max: 1 << 30,
-        uplink: None,
+        uplink,
     };
     let (runtime, mut seats) = Runtime::new(settings);
     let mut worker = seats.pop().expect("one worker").0;
@@ -164,4 +179,74 @@ fn a_far_deadline_behind_many_near_ones_is_one_alarm() {
         run(&mut worker);
     }
     assert!(worker.wheel.len() < 8, "{} alarms for two timers", worker.wheel.len());
+}
+
+/// Owes answers until it owes as many as it was told, then gives them all, of so many bytes each.
+struct Debtor {
+    owed: Vec<Responder<Payload>>,
+    most: usize,
+    bytes: usize,
+}
+impl Debtor {
+    fn new(most: usize, bytes: usize) -> Self {
+        Self { owed: Vec::new(), most, bytes }
+    }
+}
+impl Service for Debtor {
+    fn message(&mut self, ctx: &mut Context<'_, Self>, _: Message) -> Disposition {
+        self.owed.push(ctx.defer_raw());
+        if self.owed.len() == self.most {
+            for responder in self.owed.drain(..) {
+                responder.reply(ctx, Payload::from_vec(vec![0; self.bytes]));
+            }
+        }
+        Disposition::Handled
+    }
+}
+
+/// Calls of a service of node 2.
+fn call_from_elsewhere(worker: &mut Worker, to: Handle, calls: u32) {
+    for session in (1..=calls).map(Session::from_bits) {
+        let (source, body) = (Handle::from_bits(0x0200_0010), Body::Empty);
+        let letter = Letter::Envelope(Envelope { source, dest: to, session, kind: Kind::TEXT, body });
+        worker.post(to.into(), letter).expect("there is room");
+    }
+    run(worker);
+}
+
+#[test]
+fn every_caller_on_another_node_is_answered_however_many_answers_come_at_once() {
+    let (_runtime, mut worker, mut lanes) = linked();
+    let calls = limits::LANE_MESSAGES_MAX as u32 + 10;
+    let debtor = spawn(&mut worker, Debtor::new(calls as usize, 0)).handle;
+    call_from_elsewhere(&mut worker, debtor, calls);
+    let answers = std::iter::from_fn(|| lanes.take(2));
+    let sessions = answers.map(|outgoing| match outgoing {
+        Outgoing::Send(answer) if answer.kind == Kind::RESPONSE => answer.session.bits(),
+        _ => panic!("no answer"),
+    });
+    assert!(sessions.eq(1..=calls));
+    assert_eq!(worker.counters.read()[Count::Unanswered], 0);
+}
+
+#[test]
+fn a_caller_on_another_node_hears_of_an_answer_that_fits_in_no_frame() {
+    let (_runtime, mut worker, mut lanes) = linked();
+    for (over, kind) in [(0, Kind::RESPONSE), (1, Kind::ERROR)] {
+        let debtor = spawn(&mut worker, Debtor::new(1, limits::PAYLOAD_BYTES_MAX + over)).handle;
+        call_from_elsewhere(&mut worker, debtor, 1);
+        let Some(Outgoing::Send(answer)) = lanes.take(2) else { panic!("no answer with {over} too many") };
+        assert_eq!((answer.kind, answer.session.bits(), answer.source), (kind, 1, debtor));
+    }
+}
+
+#[test]
+fn a_full_lane_of_requests_takes_the_farewell() {
+    let (runtime, worker, mut lanes) = linked();
+    let waiter = Waiter { source: Handle::NONE, session: Session::NONE };
+    let request = || Outgoing::Ask(HarborRequest::Forget { waiter });
+    while worker.shared.send_up(0, request(), Room::Bounded).is_ok() {}
+    runtime.leave();
+    let last = std::iter::from_fn(|| lanes.take(0)).last();
+    assert!(matches!(last, Some(Outgoing::Ask(HarborRequest::Leave))));
 }
