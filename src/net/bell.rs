@@ -6,6 +6,7 @@ use crate::sync::{Bell, Mutex};
 use polling::Poller;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// Rings at the poller. Made first: the lanes to the I/O thread need a bell before the thread has its seat.
@@ -46,7 +47,13 @@ impl Bell for PollerBell {
 
     fn stand_in(&self) -> bool {
         let Some(helm) = self.0.helm.get().and_then(Weak::upgrade) else { return false };
-        helm.try_lock().is_some_and(|mut helm| helm.stand_in(Instant::now()))
+        let Some(mut helm) = helm.try_lock() else { return false };
+        // The service that sends did nothing wrong: the thread, which is woken, ends as if the panic had been its own.
+        let done = catch_unwind(AssertUnwindSafe(|| helm.stand_in(Instant::now())));
+        done.unwrap_or_else(|_| {
+            helm.give_up();
+            false
+        })
     }
 }
 

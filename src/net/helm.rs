@@ -50,6 +50,8 @@ pub(super) struct Helm {
     stood_in: Option<Instant>,
     /// Nobody comes any more.
     is_finished: bool,
+    /// Somebody panicked while standing in: nothing here can be relied on.
+    is_broken: bool,
     /// Memory that turns use again: this turn's messages, the bytes of one read.
     outgoing: Vec<Outgoing>,
     buffer: Box<[u8]>,
@@ -78,6 +80,7 @@ impl Helm {
             sleeps_until: Instant::FAR,
             stood_in: None,
             is_finished: false,
+            is_broken: false,
             outgoing: Vec::with_capacity(UPLINK_TURN_MESSAGES_MAX),
             buffer: vec![0; READ_BYTES].into(),
         };
@@ -113,8 +116,19 @@ impl Helm {
         self.sleeps_until = deadline;
     }
 
+    /// Nobody may do anything here any more.
+    pub(super) fn give_up(&mut self) {
+        self.is_broken = true;
+        self.is_finished = true;
+        self.inlet.offline();
+    }
+
     /// What follows a wait of the I/O thread. Whether there was something to do.
+    ///
+    /// # Panics
+    /// If a sender panicked here.
     pub(super) fn turn(&mut self, now: Instant, ready: &[polling::Event]) -> bool {
+        assert!(!self.is_broken, "a sender panicked while it stood in");
         self.inlet.online();
         self.reactor.count(IoCount::Turns, 1);
         // 2. What services send.

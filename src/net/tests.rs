@@ -80,6 +80,10 @@ fn member(master: String) -> harbor::Settings {
 
 impl Rig {
     fn new(settings: harbor::Settings) -> Self {
+        Self::with(settings, |_| ())
+    }
+
+    fn with(settings: harbor::Settings, mut hear: impl FnMut(&Event) + Send + 'static) -> Self {
         let bell = PollerBell::new().unwrap();
         let (sender, lanes) = Lanes::new(SLOTS, Arc::new(Doorbell::new(bell.clone())));
         let (runtime, seats) = Runtime::new(runtime::Settings {
@@ -92,7 +96,10 @@ impl Rig {
             uplink: Some(sender.clone()),
         });
         let (reporter, events) = channel::unbounded();
-        let on_event = Box::new(move |event: &Event| reporter.send(event.clone()).unwrap_or_default());
+        let on_event = Box::new(move |event: &Event| {
+            reporter.send(event.clone()).unwrap_or_default();
+            hear(event);
+        });
         // Without looking on: a turn is a wait.
         let settings_here = Settings { on_event, busy_poll: Duration::ZERO, ..Settings::default() };
         let harbor = Harbor::new(settings);
@@ -102,8 +109,12 @@ impl Rig {
 
     /// Node 1, taken in by a master that the test plays: the master's end, and where node 1 listens.
     fn joined() -> (Self, Peer, String) {
+        Self::joined_with(|_| ())
+    }
+
+    fn joined_with(hear: impl FnMut(&Event) + Send + 'static) -> (Self, Peer, String) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let mut rig = Self::new(member(listener.local_addr().unwrap().to_string()));
+        let mut rig = Self::with(member(listener.local_addr().unwrap().to_string()), hear);
         let (master, address) = rig.take_in(&listener);
         (rig, master, address)
     }
@@ -124,7 +135,11 @@ impl Rig {
 
     /// Node 1 with a link to node 2, which the test plays.
     fn linked() -> (Self, Peer, Peer) {
-        let (mut rig, mut master, _) = Self::joined();
+        Self::linked_with(|_| ())
+    }
+
+    fn linked_with(hear: impl FnMut(&Event) + Send + 'static) -> (Self, Peer, Peer) {
+        let (mut rig, mut master, _) = Self::joined_with(hear);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         master.write_packet(&Packet::Connect { id: HarborId::new(2), address });
@@ -265,6 +280,23 @@ fn a_sender_stands_in_for_the_sleeping_thread() {
     thread.join().unwrap();
     assert_eq!(counters.read()[IoCount::StandIns], stood_in, "the thread leaves by itself");
     drop(seats);
+}
+
+/// The service that sends is not the one that is wrong: the thread ends, with a panic of its own.
+#[test]
+fn a_panic_while_standing_in_ends_the_thread_and_not_the_sender() {
+    let (rig, _master, _peer) = Rig::linked_with(|event| assert!(!matches!(event, Event::Unsent { .. })));
+    let Rig { mut io_thread, sender, .. } = rig;
+    let counters = io_thread.counters();
+    let sleeps = || counters.read()[IoCount::Sleeps];
+    let before = sleeps();
+    let turns = move || while io_thread.turn(Some(PATIENCE)).unwrap().is_continue() {};
+    let thread = thread::Builder::new().spawn(turns).unwrap();
+    wait_until(|| sleeps() > before);
+    let large = vec![0; 8 << 20];
+    sender.send(2, Outgoing::Send(message(1, &large))).unwrap_or_else(|_| panic!("full"));
+    thread.join().unwrap_err();
+    assert!(sender.is_closed(2), "whoever sends now is told");
 }
 
 fn wait_until(mut is_so: impl FnMut() -> bool) {
