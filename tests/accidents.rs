@@ -364,6 +364,27 @@ impl Service for Owner {
     }
 }
 
+/// Starts with a timer, a tick and a message, each of which may be refused.
+struct Starter(Handle);
+impl Service for Starter {
+    fn start(&mut self, ctx: &mut Context<'_, Self>) -> Result<(), StartError> {
+        ctx.after(millis(1), |_, _| {})?;
+        ctx.every(millis(1), Overrun::Skip, |_, _, _| {})?;
+        ctx.send_raw(self.0, Kind::TEXT, Session::NONE, b"hello")?;
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_refused_in_a_start_can_be_passed_on_as_its_reason() {
+    let node = node(1);
+    let listener = node.spawn("parent", Parent(Child::Refuses)).expect("it starts");
+    node.spawn("starter", Starter(listener.handle())).expect("nothing is refused");
+    let refused = node.spawn("starter", Starter(Handle::from_bits(7))).expect_err("nobody has this handle");
+    assert_eq!(refused.to_string(), "the service did not start: not sent: unknown destination");
+    node.shutdown(secs(5)).expect("all threads end");
+}
+
 struct Witness(Sender<&'static str>);
 impl Service for Witness {
     fn stop(&mut self, _: &mut Context<'_, Self>) {

@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::methods::Methods;
 use super::respond::Later;
-use crate::message::{Body, CallError, Handle, Kind, Payload, Session};
+use crate::message::{Body, CallError, Handle, Kind, Payload, SendError, Session};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -140,6 +140,13 @@ impl StartError {
 impl From<CallError> for StartError {
     fn from(reason: CallError) -> Self {
         Self::new(reason)
+    }
+}
+
+/// What was refused is dropped, the reason stays.
+impl<M> From<SendError<M>> for StartError {
+    fn from(refused: SendError<M>) -> Self {
+        Self::new(refused)
     }
 }
 
