@@ -137,6 +137,8 @@ pub const GLOBAL_TURNS_MAX: u32 = 61;
 pub const SPIN_TIME: Duration = Duration::from_micros(20);
 /// Calls of one service that wait for their replies.
 pub const CALLS_MAX: usize = 1 << 20;
+/// Places of a service's calls that are looked at, between two of its messages, for those of a callee that died.
+pub const SWEEP_PLACES_MAX: usize = 1024;
 /// Timers of one service.
 pub const TIMERS_MAX: usize = 1 << 20;
 /// How deep services may spawn services in `start`, each inside the start of the one before.

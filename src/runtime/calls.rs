@@ -1,10 +1,11 @@
 //! The calls and timers of one service: what waits, until when, and what then runs.
 //!
 //! ```text
-//!  table   session & mask → Pending { session, deadline, continuation }      grows by doubling, occupied entries are skipped
+//!  table   session & mask → Pending { session, callee, deadline, continuation }   grows by doubling, occupied entries are skipped
 //!  timers  index          → Timer   { generation, deadline, action }
 //!  wheel   deadlines of both, O(1) to add and cancel
 //!  failed  calls that were refused when they were made: they end after the handler that made them
+//!  sweep   a callee is dead: its calls are looked for, SWEEP_PLACES_MAX places at a time, and become failed ones
 //! ```
 //!
 //! A service has none of this until its first call or timer. The whole is owned by the service: no lock, no atomics.
@@ -13,7 +14,7 @@ use super::cell::{Behaviour, Core};
 use super::worker::Worker;
 use crate::clock::Instant;
 use crate::limits;
-use crate::message::{Body, CallError, Session};
+use crate::message::{Body, CallError, Handle, HarborId, Name, Session};
 use crate::queue::{Parcel, TimerKey, Wheel};
 use std::collections::VecDeque;
 
@@ -43,12 +44,38 @@ enum Due {
     Timer(TimerId),
 }
 
+/// Who a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callee {
+    /// The service with this handle, on any node.
+    Service(Handle),
+    /// Whoever gets this name, which nobody had when the call was made.
+    Name(Name),
+    /// The harbor of this node.
+    Harbor,
+}
+
+impl Callee {
+    /// Whether the harbor has a place of its own for the call.
+    pub(crate) fn is_away(self, own: HarborId) -> bool {
+        match self {
+            Self::Service(handle) => handle.is_remote(own),
+            Self::Name(_) | Self::Harbor => true,
+        }
+    }
+}
+
 struct Pending {
     session: Session,
+    callee: Callee,
     due: Option<TimerKey>,
-    /// The harbor keeps something for it, which it should forget if the call ends here.
-    is_away: bool,
     continuation: Continuation,
+}
+
+/// A look through the table for the calls of a dead callee.
+struct Sweep {
+    dead: Handle,
+    place: usize,
 }
 
 struct Timer {
@@ -65,7 +92,7 @@ struct Armed {
 
 /// What [`Calls::pop_due`] found.
 pub(crate) enum Expired {
-    Call { session: Session, is_away: bool, continuation: Continuation },
+    Call { session: Session, callee: Callee, continuation: Continuation },
     Timer { id: TimerId, scheduled: Instant, fire: Fire, action: Parcel },
 }
 
@@ -78,6 +105,7 @@ pub(crate) struct Calls {
     free_timers: Vec<u32>,
     wheel: Wheel<Due>,
     failed: VecDeque<(Continuation, CallError)>,
+    sweep: Option<Sweep>,
 }
 
 impl Calls {
@@ -92,6 +120,7 @@ impl Calls {
             free_timers: Vec::new(),
             wheel: Wheel::new(now),
             failed: VecDeque::new(),
+            sweep: None,
         }
     }
 
@@ -102,6 +131,7 @@ impl Calls {
     pub(crate) fn open(
         &mut self,
         deadline: Option<Instant>,
+        callee: Callee,
         continuation: Continuation,
     ) -> Result<Session, Continuation> {
         if self.live >= limits::CALLS_MAX {
@@ -117,24 +147,14 @@ impl Calls {
         }
         self.last = session;
         let due = deadline.map(|deadline| self.wheel.insert(deadline, Due::Call(session)));
-        self.table[session.bits() as usize & mask] =
-            Some(Pending { session, due, is_away: false, continuation });
+        self.table[session.bits() as usize & mask] = Some(Pending { session, callee, due, continuation });
         self.live += 1;
         Ok(session)
     }
 
-    /// The call `session` is the harbor's business too.
-    pub(crate) fn mark_away(&mut self, session: Session) {
-        let mask = self.table.len() - 1;
-        let place = self.table[session.bits() as usize & mask].as_mut();
-        if let Some(pending) = place.filter(|pending| pending.session == session) {
-            pending.is_away = true;
-        }
-    }
-
-    /// The calls that are the harbor's business too.
-    pub(crate) fn away(&self) -> impl Iterator<Item = Session> {
-        self.table.iter().flatten().filter(|pending| pending.is_away).map(|pending| pending.session)
+    /// The calls that wait.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (Session, Callee)> {
+        self.table.iter().flatten().map(|pending| (pending.session, pending.callee))
     }
 
     fn grow(&mut self) {
@@ -145,6 +165,9 @@ impl Calls {
             // Entries that differ modulo the old capacity differ modulo its double.
             let place = pending.session.bits() as usize & (capacity - 1);
             self.table[place] = Some(pending);
+        }
+        if let Some(sweep) = &mut self.sweep {
+            sweep.place = 0;
         }
     }
 
@@ -158,6 +181,43 @@ impl Calls {
         }
         self.live -= 1;
         Some(pending.continuation)
+    }
+
+    /// A callee is dead: [`sweep`](Self::sweep) finds its calls.
+    pub(crate) fn begin_sweep(&mut self, dead: Handle) {
+        self.sweep = (self.live > 0).then_some(Sweep { dead, place: 0 });
+    }
+
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    /// Looks at the next [`limits::SWEEP_PLACES_MAX`] places: calls of the dead callee end, `ended` hears of each.
+    /// `owner` says who has a name now.
+    pub(crate) fn sweep(
+        &mut self,
+        owner: impl Fn(Name) -> Option<Handle>,
+        mut ended: impl FnMut(Session, Callee),
+    ) {
+        let Some(Sweep { dead, place }) = self.sweep.take() else { return };
+        let end = self.table.len().min(place + limits::SWEEP_PLACES_MAX);
+        let waits_for = |callee| match callee {
+            Callee::Service(handle) => handle == dead,
+            Callee::Name(name) => owner(name) == Some(dead),
+            Callee::Harbor => false,
+        };
+        for place in place..end {
+            let Some(pending) = self.table[place].take_if(|pending| waits_for(pending.callee)) else {
+                continue;
+            };
+            if let Some(due) = pending.due {
+                self.wheel.cancel(due);
+            }
+            self.live -= 1;
+            ended(pending.session, pending.callee);
+            self.fail(pending.continuation, CallError::NoService);
+        }
+        self.sweep = (end < self.table.len()).then_some(Sweep { dead, place: end });
     }
 
     /// A call that could not be made: its continuation runs after the handler that made it.
@@ -233,8 +293,8 @@ impl Calls {
                     let place = &mut self.table[session.bits() as usize & mask];
                     if let Some(pending) = place.take_if(|pending| pending.session == session) {
                         self.live -= 1;
-                        let Pending { is_away, continuation, .. } = pending;
-                        return Some(Expired::Call { session, is_away, continuation });
+                        let Pending { callee, continuation, .. } = pending;
+                        return Some(Expired::Call { session, callee, continuation });
                     }
                 }
                 Due::Timer(id) => {
@@ -270,13 +330,15 @@ mod tests {
         continuation.closure.open().unwrap()
     }
 
+    const HERE: Callee = Callee::Service(Handle::from_bits(8));
+
     #[test]
     fn sessions_skip_what_is_occupied_and_return_only_after_a_whole_round() {
         let mut calls = Calls::new(Instant::default());
-        let first = calls.open(None, continuation(1)).unwrap_or_else(|_| panic!());
+        let first = calls.open(None, HERE, continuation(1)).unwrap_or_else(|_| panic!());
         calls.last = Session::MAX;
         for expected in 2..40 {
-            let session = calls.open(None, continuation(expected)).unwrap_or_else(|_| panic!());
+            let session = calls.open(None, HERE, continuation(expected)).unwrap_or_else(|_| panic!());
             assert_ne!(session, first, "a session in use is skipped");
             if expected % 2 == 0 {
                 assert_eq!(calls.close(session).map(number), Some(expected));
@@ -292,8 +354,8 @@ mod tests {
         let mut calls = Calls::new(Instant::default());
         let at = Instant::default() + Duration::from_millis(5);
         let late = Instant::default() + Duration::from_millis(50);
-        let answered = calls.open(Some(at), continuation(1)).unwrap_or_else(|_| panic!());
-        let expired = calls.open(Some(at), continuation(2)).unwrap_or_else(|_| panic!());
+        let answered = calls.open(Some(at), HERE, continuation(1)).unwrap_or_else(|_| panic!());
+        let expired = calls.open(Some(at), HERE, continuation(2)).unwrap_or_else(|_| panic!());
         assert!(calls.close(answered).is_some());
         let Some(Expired::Call { continuation, .. }) = calls.pop_due(late) else {
             panic!("the second call expires")
@@ -325,5 +387,53 @@ mod tests {
             panic!("it fires")
         };
         assert_eq!(id, second);
+    }
+
+    #[test]
+    fn a_sweep_ends_the_calls_of_the_dead_in_bounded_steps() {
+        let mut calls = Calls::new(Instant::default());
+        let (name, unknown) = ("GONE".parse().unwrap(), "OTHER".parse().unwrap());
+        let callees = [
+            HERE,
+            Callee::Service(Handle::from_bits(9)),
+            Callee::Name(name),
+            Callee::Name(unknown),
+            Callee::Harbor,
+        ];
+        for number in 0..10_000 {
+            calls.open(None, callees[number as usize % 5], continuation(number)).unwrap_or_else(|_| panic!());
+        }
+        calls.begin_sweep(Handle::from_bits(8));
+        let (mut ended, mut steps) = (0, 0);
+        while calls.is_sweeping() {
+            let before = ended;
+            calls.sweep(|asked| (asked == name).then_some(Handle::from_bits(8)), |_, _| ended += 1);
+            assert!(ended - before <= limits::SWEEP_PLACES_MAX);
+            steps += 1;
+        }
+        assert_eq!((ended, calls.live), (4_000, 6_000));
+        assert_eq!(steps, calls.table.len().div_ceil(limits::SWEEP_PLACES_MAX));
+        for _ in 0..4_000 {
+            let (continuation, reason) = calls.pop_failed().unwrap();
+            assert_eq!((number(continuation) % 5 % 2, reason), (0, CallError::NoService));
+        }
+        assert!(!calls.has_failed());
+    }
+
+    #[test]
+    fn a_table_that_grows_is_swept_from_its_beginning() {
+        let mut calls = Calls::new(Instant::default());
+        for number in 0..600 {
+            calls.open(None, HERE, continuation(number)).unwrap_or_else(|_| panic!());
+        }
+        calls.begin_sweep(Handle::from_bits(8));
+        calls.sweep(|_| None, |_, _| {});
+        for number in 0..1200 {
+            calls.open(None, Callee::Harbor, continuation(number)).unwrap_or_else(|_| panic!());
+        }
+        while calls.is_sweeping() {
+            calls.sweep(|_| None, |_, _| {});
+        }
+        assert_eq!(calls.live, 1200);
     }
 }

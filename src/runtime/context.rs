@@ -2,7 +2,7 @@
 
 use super::address::sealed::Packed;
 use super::address::{Addr, Destination, Global, Target, envelope};
-use super::calls::{Continuation, Fire, TimerId};
+use super::calls::{Callee, Continuation, Fire, TimerId};
 use super::cell::{Behaviour, Core, Ending, Letter, Running, continuation};
 use super::respond::{Origin, Responder};
 use super::service::{Disposition, Message, Reply, Request, Service, SpawnError};
@@ -149,7 +149,12 @@ impl<'a, S: Service> Context<'a, S> {
         timeout: Duration,
         continuation: Continuation,
     ) {
-        let Some(session) = self.open_call(timeout, continuation) else { return };
+        let to = self.worker.shared.resolve(to);
+        let callee = match to {
+            Destination::Handle(handle) | Destination::Exact { handle, .. } => Callee::Service(handle),
+            Destination::Global(name) => Callee::Name(name),
+        };
+        let Some(session) = self.open_call(timeout, callee, continuation) else { return };
         if let Some(envelope) = letter.envelope_mut() {
             envelope.source = self.core.handle;
             envelope.session = session;
@@ -161,15 +166,18 @@ impl<'a, S: Service> Context<'a, S> {
                 (reason, _) => reason.into(),
             };
             self.refuse_call(session, reason);
-        } else if self.worker.shared.is_away(to) {
-            self.calls().mark_away(session);
         }
     }
 
     /// A session for a call whose continuation waits; `None` if it could not wait and fails instead.
-    fn open_call(&mut self, timeout: Duration, continuation: Continuation) -> Option<Session> {
+    fn open_call(
+        &mut self,
+        timeout: Duration,
+        callee: Callee,
+        continuation: Continuation,
+    ) -> Option<Session> {
         let deadline = (timeout < NEVER).then(|| self.now() + timeout);
-        let opened = self.calls().open(deadline, continuation);
+        let opened = self.calls().open(deadline, callee, continuation);
         match opened {
             Ok(session) => {
                 if let Some(deadline) = deadline {
@@ -412,11 +420,10 @@ impl<'a, S: Service> Context<'a, S> {
         F: FnOnce(&mut S, &mut Context<'_, S>, Result<HarborAnswer, CallError>) + Send + 'static,
     {
         let continuation = continuation(resume_answer::<S, F>, then);
-        let Some(session) = self.open_call(timeout, continuation) else { return };
+        let Some(session) = self.open_call(timeout, Callee::Harbor, continuation) else { return };
         let request = request(Waiter { source: self.core.handle, session });
-        match self.worker.ask(request) {
-            Ok(()) => self.calls().mark_away(session),
-            Err(reason) => self.refuse_call(session, reason),
+        if let Err(reason) = self.worker.ask(request) {
+            self.refuse_call(session, reason);
         }
     }
 }

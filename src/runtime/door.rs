@@ -45,16 +45,13 @@ impl Door {
         let Some(shared) = self.shared.upgrade() else {
             return Err(SendError::new(SendReason::Shutdown, letter));
         };
-        let (handle, generation) = match to {
+        let (handle, generation) = match shared.resolve(to) {
             Destination::Exact { handle, generation, node } if node == shared.instance => {
                 (handle, Some(generation))
             }
             Destination::Exact { .. } => return Err(SendError::new(SendReason::Unknown, letter)),
             Destination::Handle(handle) => (handle, None),
-            Destination::Global(name) => match shared.names.global(name) {
-                Some(handle) => (handle, None),
-                None => return shared.post_to_name(name, letter),
-            },
+            Destination::Global(name) => return shared.post_to_name(name, letter),
         };
         if let Some(envelope) = letter.envelope_mut() {
             envelope.dest = handle;

@@ -127,8 +127,10 @@ impl Worker {
             self.counters.add(Count::Panics, u64::from(stopped.is_err()));
         }
         // 2. Its state and continuations; responders in them answer their callers.
-        for session in core.calls.iter().flat_map(|calls| calls.away()) {
-            self.shared.forget(handle, session);
+        if self.shared.is_linked() {
+            for (session, callee) in core.calls.iter().flat_map(|calls| calls.waiting()) {
+                self.shared.forget(handle, session, callee);
+            }
         }
         let remains = (service.take(), core.calls.take());
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(remains)));

@@ -1,6 +1,7 @@
 //! Where a message goes: to a mailbox of this node, into the lane of another, or to the harbor by name.
 
 use super::address::Destination;
+use super::calls::Callee;
 use super::cell::{Cell, Letter, Turn};
 use super::shared::{Outgoing, Shared};
 use super::worker::Worker;
@@ -22,16 +23,13 @@ impl Worker {
     }
 
     fn route(&mut self, to: Destination, mut letter: Letter, room: Room) -> Result<(), SendError<Letter>> {
-        let (handle, generation) = match to {
+        let (handle, generation) = match self.shared.resolve(to) {
             Destination::Exact { handle, generation, node } if node == self.shared.instance => {
                 (handle, Some(generation))
             }
             Destination::Exact { .. } => return Err(SendError::new(SendReason::Unknown, letter)),
             Destination::Handle(handle) => (handle, None),
-            Destination::Global(name) => match self.shared.names.global(name) {
-                Some(handle) => (handle, None),
-                None => return self.shared.post_to_name(name, letter),
-            },
+            Destination::Global(name) => return self.shared.post_to_name(name, letter),
         };
         if let Some(envelope) = letter.envelope_mut() {
             envelope.dest = handle;
@@ -132,19 +130,21 @@ impl Shared {
 
     /// Tells the harbor that nobody waits for the answer to this call any more. If its lane is full the harbor finds out
     /// by a deadline of its own.
-    pub(super) fn forget(&self, source: Handle, session: Session) {
+    ///
+    /// A callee of this node may have passed the request on to another, so the harbor hears of the ends of those calls too,
+    /// in the lane of this node, where they are in nobody's way.
+    pub(super) fn forget(&self, source: Handle, session: Session, callee: Callee) {
+        let lane = if callee.is_away(self.harbor) { 0 } else { self.harbor.index() };
         let waiter = Waiter { source, session };
-        let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Forget { waiter }), Room::Bounded);
+        let _ = self.send_up(lane, Outgoing::Ask(HarborRequest::Forget { waiter }), Room::Bounded);
     }
 
-    /// Whether a message to this destination is the harbor's business.
-    pub(crate) fn is_away(&self, to: Destination) -> bool {
-        let handle = match to {
-            Destination::Exact { .. } => return false,
-            Destination::Handle(handle) => Some(handle),
-            Destination::Global(name) => self.names.global(name),
-        };
-        handle.is_none_or(|handle| handle.is_remote(self.harbor))
+    /// A name that this node knows becomes the handle that has it.
+    pub(super) fn resolve(&self, to: Destination) -> Destination {
+        match to {
+            Destination::Global(name) => self.names.global(name).map_or(to, Destination::Handle),
+            Destination::Handle(_) | Destination::Exact { .. } => to,
+        }
     }
 
     pub(crate) fn post_away(

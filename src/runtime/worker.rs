@@ -297,7 +297,11 @@ impl Worker {
                 return Verdict::Again;
             }
             *spent += 1;
-            // 3. A call that failed when it was made, and a message: neither keeps the other waiting.
+            // 3. A callee died: its calls end before anything else happens.
+            if self.sweep_calls(token.state()) {
+                continue;
+            }
+            // 4. A call that failed when it was made, and a message: neither keeps the other waiting.
             let has_failed = self.end_failed_call(token.state());
             if token.state().core.ending.is_none() {
                 match token.pop(&mut self.pool) {
@@ -343,9 +347,16 @@ impl Worker {
         }
     }
 
-    /// An answer: runs the continuation that waits for it. A late one, whose call is over, is counted and dropped.
+    /// An answer: runs the continuation that waits for it. A late one, whose call is over, is counted and dropped. An ERROR
+    /// without a session says that its source is dead: all calls to it end.
     fn answered(&mut self, cell: &mut Cell, envelope: Envelope) {
         let Cell { core, service: Some(service) } = cell else { return };
+        if envelope.kind == Kind::ERROR && !envelope.session.wants_answer() {
+            if let Some(calls) = core.calls.as_mut().filter(|_| !envelope.source.is_none()) {
+                calls.begin_sweep(envelope.source);
+            }
+            return;
+        }
         let continuation = core.calls.as_mut().and_then(|calls| calls.close(envelope.session));
         let Some(continuation) = continuation else { return self.counters.add(Count::Late, 1) };
         let result = match envelope.body {
@@ -355,6 +366,21 @@ impl Worker {
         };
         self.origin = Origin::default();
         (continuation.resume)(&mut **service, core, self, continuation.closure, result);
+    }
+
+    /// Goes on with the search for calls of a dead callee, by one step; whether there was something to do.
+    fn sweep_calls(&mut self, cell: &mut Cell) -> bool {
+        let Some(calls) = cell.core.calls.as_mut().filter(|calls| calls.is_sweeping()) else { return false };
+        let (shared, handle) = (&self.shared, cell.core.handle);
+        calls.sweep(
+            |name| shared.names.global(name),
+            |session, callee| {
+                if shared.is_linked() {
+                    shared.forget(handle, session, callee);
+                }
+            },
+        );
+        true
     }
 
     /// Whether there was one.
@@ -389,10 +415,10 @@ impl Worker {
             self.origin = Origin::default();
             match expired {
                 None => break,
-                Some(Expired::Call { session, is_away, continuation }) => {
+                Some(Expired::Call { session, callee, continuation }) => {
                     self.counters.add(Count::Timeouts, 1);
-                    if is_away {
-                        self.shared.forget(core.handle, session);
+                    if self.shared.is_linked() {
+                        self.shared.forget(core.handle, session, callee);
                     }
                     let timeout = Err(CallError::Timeout);
                     (continuation.resume)(&mut **service, core, self, continuation.closure, timeout);
