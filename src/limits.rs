@@ -207,6 +207,7 @@ const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
 const _: () =
     assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
+const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);
 const _: () = assert!(POOL_CHUNK_NODES * DEPOT_CHUNKS_MAX < u32::MAX as usize);

@@ -121,7 +121,7 @@ pub struct Intake {
     pub delivered: u64,
     /// Frames of types that a peer may not send: SYSTEM, HARBOR, SOCKET.
     pub dropped: u64,
-    /// DEBUG frames that were answered or refused here.
+    /// Delivered frames of type DEBUG.
     pub debug: u64,
     /// ERROR frames with a session for which no call is out: dropped.
     pub stray: u64,
@@ -129,4 +129,6 @@ pub struct Intake {
     pub foreign: u64,
     /// Delivered frames whose service does not exist.
     pub undeliverable: u64,
+    /// Delivered frames whose service had no room.
+    pub overflowed: u64,
 }

@@ -40,8 +40,11 @@ pub enum Action {
         conn: ConnId,
     },
     /// Hand a message to the service of this node that its `dest` names; if there is none:
-    /// [`handle_undeliverable`](super::Harbor::handle_undeliverable).
+    /// [`handle_undeliverable`](super::Harbor::handle_undeliverable); if it has no room:
+    /// [`handle_overflow`](super::Harbor::handle_overflow).
     Deliver(Envelope),
+    /// The same with the answer to a call that was counted when it left: it takes that place, however full the mailbox is.
+    Complete(Envelope),
     /// Tell the waiter.
     Answer {
         /// Who asked.

@@ -2,9 +2,9 @@
 
 use super::pending::Pending;
 use super::waiters::{Subject, Waiters};
-use super::{Action, Bounds, ConnId, DebugPolicy, Event, Fault, Intake, Settings, backoff::Jitter};
+use super::{Action, Bounds, ConnId, Event, Fault, Intake, Settings, backoff::Jitter};
 use crate::clock::Instant;
-use crate::message::{CallError, Envelope, HarborAnswer, HarborId, Kind, Waiter};
+use crate::message::{CallError, Envelope, HarborAnswer, HarborId, Waiter};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a connection is for. Its owner keeps its state.
@@ -31,7 +31,6 @@ pub(super) struct Desk {
     pub(super) now: Instant,
     pub(super) own: HarborId,
     pub(super) bounds: Bounds,
-    pub(super) debug: DebugPolicy,
     /// The node says farewell: nothing new begins.
     pub(super) leaving: bool,
     pub(super) jitter: Jitter,
@@ -55,7 +54,6 @@ impl Desk {
             now: Instant::default(),
             own: settings.own,
             bounds: settings.bounds.clone(),
-            debug: settings.debug,
             leaving: false,
             jitter: Jitter::new(settings.seed),
             pending: Pending::new(settings.own),
@@ -142,6 +140,11 @@ impl Desk {
         self.actions.push_back(Action::Deliver(envelope));
     }
 
+    /// Delivers the answer of a call that was pending until now.
+    pub(super) fn complete(&mut self, envelope: Envelope) {
+        self.actions.push_back(Action::Complete(envelope));
+    }
+
     pub(super) fn event(&mut self, event: Event) {
         self.actions.push_back(Action::Event(event));
     }
@@ -165,10 +168,7 @@ impl Desk {
 
     /// Tells whoever waits for the answer to this message that there will be none.
     pub(super) fn refuse(&mut self, envelope: &Envelope, reason: CallError) {
-        // The session of a trace belongs to the call behind it.
-        if envelope.kind != Kind::TRACE
-            && let Some(error) = envelope.refusal(reason)
-        {
+        if let Some(error) = envelope.refusal(reason) {
             self.reply(error);
         }
     }

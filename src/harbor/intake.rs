@@ -1,13 +1,9 @@
 //! What a peer's frames may do here.
 
-use super::DebugPolicy;
 use super::desk::Desk;
 use super::link::Link;
-use crate::message::{Body, CallError, Envelope, HarborId, Kind};
+use crate::message::{CallError, Envelope, HarborId, Kind};
 use crate::wire::FrameFault;
-
-/// Packed values of the one DEBUG command that is harmless: the string `PING`.
-const PING: &[u8] = b"\x24PING";
 
 /// Decodes everything in the chunk; what is for services is delivered in order.
 ///
@@ -23,54 +19,56 @@ pub(super) fn receive(
         desk.intake.frames += 1;
         match envelope.kind {
             Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,
-            Kind::DEBUG if desk.debug == DebugPolicy::Ping => debug(&envelope, desk),
-            Kind::RESPONSE | Kind::ERROR => {
-                let call = desk.pending.remove((envelope.dest, envelope.session));
-                match call {
-                    Some(call) if call.dest.harbor() == peer => link.confirm(call.frame),
-                    Some(_) => {}
-                    // A real node answers even a late answer of ours with ERROR, and the session that it repeats is not
-                    // ours: it could end a call that never left this node.
-                    None if is_stray(&envelope) => {
-                        desk.intake.stray += 1;
-                        continue;
-                    }
-                    None => {}
-                }
+            Kind::ERROR if !envelope.session.wants_answer() => {
+                bury(&envelope, desk);
                 deliver(peer, envelope, desk);
             }
-            _ => deliver(peer, envelope, desk),
+            Kind::RESPONSE | Kind::ERROR => answer(peer, envelope, link, desk),
+            kind => {
+                desk.intake.debug += u64::from(kind == Kind::DEBUG);
+                deliver(peer, envelope, desk);
+            }
         }
     }
     Ok(())
 }
 
-/// Whether this would end a call, if a call went out for it to end.
-fn is_stray(envelope: &Envelope) -> bool {
-    envelope.kind == Kind::ERROR && envelope.session.wants_answer()
+fn deliver(peer: HarborId, envelope: Envelope, desk: &mut Desk) {
+    count(peer, &envelope, desk);
+    desk.deliver(envelope);
 }
 
-fn deliver(peer: HarborId, envelope: Envelope, desk: &mut Desk) {
+fn count(peer: HarborId, envelope: &Envelope, desk: &mut Desk) {
     desk.intake.delivered += 1;
     // Multicast and redirected messages carry foreign sources, so they are only counted.
     if envelope.source.harbor() != peer {
         desk.intake.foreign += 1;
     }
-    desk.deliver(envelope);
 }
 
-/// A ping is answered as a real service answers it. Anything else is refused, but only with a session: an ERROR
-/// with session 0 would say that the service is dead.
-fn debug(envelope: &Envelope, desk: &mut Desk) {
-    desk.intake.debug += 1;
-    if !envelope.session.wants_answer() {
-        return;
+/// An answer. The one that a call waits for has its place reserved; another RESPONSE is a message like all.
+fn answer(peer: HarborId, envelope: Envelope, link: &mut Link, desk: &mut Desk) {
+    let call = desk.pending.remove((envelope.dest, envelope.session));
+    match call {
+        Some(call) => {
+            if call.dest.harbor() == peer {
+                link.confirm(call.frame);
+            }
+            count(peer, &envelope, desk);
+            desk.complete(envelope);
+        }
+        // A real node answers even a late answer of ours with ERROR, and the session that it repeats is not ours: it could
+        // end a call that never left this node.
+        None if envelope.kind == Kind::ERROR => desk.intake.stray += 1,
+        None => deliver(peer, envelope, desk),
     }
-    let (source, dest, session) = (envelope.dest, envelope.source, envelope.session);
-    let is_ping = envelope.body.bytes().is_some_and(|bytes| bytes.starts_with(PING));
-    desk.reply(if is_ping {
-        Envelope { source, dest, session, kind: Kind::RESPONSE, body: Body::Empty }
-    } else {
-        Envelope::error(source, dest, session, CallError::Denied)
-    });
+}
+
+/// The source of an ERROR without a session is dead: the calls of its receiver to it end. Each of them is one of this
+/// table, whatever a peer sends.
+fn bury(notice: &Envelope, desk: &mut Desk) {
+    while let Some(call) = desk.pending.pop_pair(notice.dest, notice.source) {
+        let (caller, session) = call.key;
+        desk.complete(Envelope::error(call.dest, caller, session, CallError::NoService));
+    }
 }

@@ -128,8 +128,7 @@ impl Link {
 
 /// Whether somebody waits for the answer to this message.
 pub(super) fn is_call(envelope: &Envelope) -> bool {
-    let no_request = matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR | Kind::MULTICAST | Kind::TRACE);
-    envelope.session.wants_answer() && !no_request
+    envelope.session.wants_answer() && envelope.kind.is_answered()
 }
 
 /// Whether the table of pending calls has a place for this one. If it is full, the oldest call gives way: one that was

@@ -25,7 +25,7 @@
 //!   answer, then [`Event::Down`], then nothing of that connection.
 //! - **H5** A call whose frame was written in full has an unknown outcome; any other was certainly not executed.
 //! - **H6** Every accepted message is delivered, failed with a reason, unknown, queued or in flight ([`Account`]).
-//! - **H7** Peers never reach kinds SYSTEM, HARBOR and SOCKET; DEBUG is a policy ([`DebugPolicy`]).
+//! - **H7** Peers never reach kinds SYSTEM, HARBOR and SOCKET. (DEBUG is up to the service, whoever sends it.)
 //! - **H8** Losing the master costs name changes, never traffic.
 #![forbid(unsafe_code)]
 
@@ -49,7 +49,7 @@ mod waiters;
 pub use crate::wire::ConnId;
 pub use account::{Account, Failure, Intake};
 pub use action::{Action, DownReason, Event, Fault, Listener};
-pub use settings::{Bounds, DebugPolicy, Join, Settings};
+pub use settings::{Bounds, Join, Settings};
 
 use crate::clock::Instant;
 use crate::limits::{ADDRESS_BYTES_MAX, SLOTS};
@@ -314,6 +314,15 @@ impl Harbor {
             let (missing, sender) = (envelope.dest, envelope.source);
             self.desk.reply(Envelope::error(missing, sender, envelope.session, CallError::NoService));
         }
+        self.settle();
+    }
+
+    /// A delivered message found its service's mailbox full. Who waits for its answer is told by an ERROR with its session;
+    /// nobody else is, since an ERROR without one would say that the service is dead.
+    pub fn handle_overflow(&mut self, now: Instant, envelope: Envelope) {
+        self.desk.now = now;
+        self.desk.intake.overflowed += 1;
+        self.desk.refuse(&envelope, CallError::Full);
         self.settle();
     }
 

@@ -5,6 +5,7 @@
 //! places   [ call │ call │ free │ call │ … ]    linked per peer, oldest first
 //! peers    256 × (oldest, newest, len)          calls of services of this node
 //!          256 × (oldest, newest, len)          calls that were passed on for services of other nodes
+//! pairs    (source, dest) ──► newest place      linked too: when a callee dies, the calls to it are found
 //! ```
 //!
 //! A call of ours leaves by its answer, by the word of its caller that it waits no more, or with its link: a call without
@@ -19,6 +20,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// Source and session of a call, which its answer carries as destination and session.
 pub(super) type CallKey = (Handle, Session);
+
+/// Caller and callee.
+type Pair = (Handle, Handle);
 
 /// Whose calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +44,21 @@ pub(super) struct Call {
     pub(super) expires: Instant,
 }
 
+impl Call {
+    fn pair(&self) -> Pair {
+        (self.key.0, self.dest)
+    }
+}
+
 const NONE: u32 = u32::MAX;
 
 struct Place {
     call: Call,
     older: u32,
     newer: u32,
+    /// Among the calls of its pair.
+    pair_older: u32,
+    pair_newer: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -58,6 +71,7 @@ struct List {
 /// The table of pending calls; see the module's text.
 pub(super) struct Pending {
     index: HashMap<CallKey, u32, BuildHasherDefault<KeyHasher>>,
+    pairs: HashMap<Pair, u32, BuildHasherDefault<KeyHasher>>,
     places: Vec<Place>,
     free: Vec<u32>,
     peers: Box<[List; 2 * SLOTS]>,
@@ -69,7 +83,8 @@ impl Pending {
     pub(super) fn new(own: HarborId) -> Self {
         let empty = List { oldest: NONE, newest: NONE, len: 0 };
         let peers = Box::new([empty; 2 * SLOTS]);
-        Self { index: HashMap::default(), places: Vec::new(), free: Vec::new(), peers, own }
+        let (index, pairs) = (HashMap::default(), HashMap::default());
+        Self { index, pairs, places: Vec::new(), free: Vec::new(), peers, own }
     }
 
     /// Whose the calls of this source are.
@@ -112,6 +127,12 @@ impl Pending {
         self.remove(oldest.key)
     }
 
+    /// A call of this caller to this callee.
+    pub(super) fn pop_pair(&mut self, caller: Handle, callee: Handle) -> Option<Call> {
+        let newest = *self.pairs.get(&(caller, callee))?;
+        self.remove(self.places[newest as usize].call.key)
+    }
+
     /// The oldest call to this peer, if it is remembered long enough.
     pub(super) fn pop_expired(&mut self, peer: HarborId, whose: Whose, now: Instant) -> Option<Call> {
         if self.oldest(peer, whose)?.expires <= now { self.pop(peer, whose) } else { None }
@@ -127,10 +148,11 @@ impl Pending {
         self.places.get(oldest as usize).map(|place| &place.call)
     }
 
-    /// Puts a call behind the newest of its peer.
+    /// Puts a call behind the newest of its peer and of its pair.
     fn link(&mut self, call: Call) -> u32 {
         let List { newest, .. } = *self.list_of(&call);
-        let entry = Place { call, older: newest, newer: NONE };
+        let pair_older = self.pairs.get(&call.pair()).copied().unwrap_or(NONE);
+        let entry = Place { call, older: newest, newer: NONE, pair_older, pair_newer: NONE };
         let place = match self.free.pop() {
             Some(place) => {
                 self.places[place as usize] = entry;
@@ -144,6 +166,10 @@ impl Pending {
         if newest != NONE {
             self.places[newest as usize].newer = place;
         }
+        if pair_older != NONE {
+            self.places[pair_older as usize].pair_newer = place;
+        }
+        self.pairs.insert(call.pair(), place);
         let list = self.list_of(&call);
         if newest == NONE {
             list.oldest = place;
@@ -153,9 +179,23 @@ impl Pending {
         place
     }
 
-    /// Takes a call out of its peer's list and frees its place.
+    /// Takes a call out of its pair.
+    fn part(&mut self, place: u32) {
+        let Place { call, pair_older, pair_newer, .. } = self.places[place as usize];
+        if let Some(older) = self.places.get_mut(pair_older as usize) {
+            older.pair_newer = pair_newer;
+        }
+        match (pair_newer, pair_older) {
+            (NONE, NONE) => drop(self.pairs.remove(&call.pair())),
+            (NONE, older) => drop(self.pairs.insert(call.pair(), older)),
+            (newer, older) => self.places[newer as usize].pair_older = older,
+        }
+    }
+
+    /// Takes a call out of its peer's list and its pair, and frees its place.
     fn unlink(&mut self, place: u32) -> Call {
-        let Place { call, older, newer } = self.places[place as usize];
+        self.part(place);
+        let Place { call, older, newer, .. } = self.places[place as usize];
         if let Some(older) = self.places.get_mut(older as usize) {
             older.newer = newer;
         }
@@ -246,7 +286,28 @@ mod tests {
         assert!(pending.places.len() <= 2, "{}", pending.places.len());
         assert!(pending.pop_expired(THREE, Ours, Instant::from_nanos(998)).is_none());
         assert_eq!(pending.pop_expired(THREE, Ours, Instant::from_nanos(999)).unwrap().frame, 999);
-        assert!(pending.index.is_empty());
+        assert!(pending.index.is_empty() && pending.pairs.is_empty());
+    }
+
+    #[test]
+    fn the_calls_of_a_pair_are_found_and_no_others() {
+        let mut pending = Pending::new(ONE);
+        for n in 1..=6 {
+            pending.insert(call(0x0100_0008, n, 0x0200_0009 + n % 2, u64::from(n)));
+            pending.insert(call(0x0100_0009, n, 0x0200_0009, u64::from(n)));
+        }
+        let (caller, callee) = (Handle::from_bits(0x0100_0008), Handle::from_bits(0x0200_000a));
+        // One of the middle was answered, the newest too.
+        for gone in [3, 5] {
+            pending.remove((caller, Session::from_bits(gone))).unwrap();
+        }
+        pending.insert(call(0x0100_0008, 9, 0x0200_000a, 9));
+        let found: Vec<u64> =
+            std::iter::from_fn(|| pending.pop_pair(caller, callee)).map(|call| call.frame).collect();
+        assert_eq!(found, [9, 1]);
+        assert_eq!((pending.len(TWO, Ours), pending.pairs.len()), (9, 2));
+        while pending.pop(TWO, Ours).is_some() {}
+        assert!(pending.pairs.is_empty() && pending.index.is_empty());
     }
 
     #[test]

@@ -21,8 +21,6 @@ pub struct Settings {
     pub join: Option<Join>,
     /// `host:port` on which this node hosts the master.
     pub master: Option<String>,
-    /// What is done with DEBUG messages of peers.
-    pub debug: DebugPolicy,
     /// How much may be held, and for how long.
     pub bounds: Bounds,
     /// What the jitter of back-offs is drawn from.
@@ -33,7 +31,7 @@ impl Settings {
     /// A node that is alone, with default bounds.
     pub fn new(own: HarborId) -> Self {
         let bounds = Bounds::default();
-        Self { own, join: None, master: None, debug: DebugPolicy::Ping, bounds, seed: 0 }
+        Self { own, join: None, master: None, bounds, seed: 0 }
     }
 
     /// Where the master is dialled; empty if the node is no slave.
@@ -51,16 +49,6 @@ pub struct Join {
     pub advertise: Option<String>,
     /// `host:port` of the master.
     pub master: String,
-}
-
-/// What is done with DEBUG messages of peers. Real nodes obey all of them, `RUN` executes code.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DebugPolicy {
-    /// `PING` is answered, all else is refused with ERROR.
-    #[default]
-    Ping,
-    /// All are delivered to their service.
-    Deliver,
 }
 
 /// How much may be held, and for how long; the defaults are in [`limits`].

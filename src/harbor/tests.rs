@@ -166,7 +166,7 @@ fn message(session: u32, dest: u32) -> Envelope {
 
 fn words(action: &Action) -> String {
     match action {
-        Action::Deliver(envelope) => match &envelope.body {
+        Action::Deliver(envelope) | Action::Complete(envelope) => match &envelope.body {
             Body::Failure(told) => format!("{} to {}: {told:?}", envelope.session.bits(), envelope.dest),
             Body::Empty | Body::Bytes(_) | Body::Typed(_) => {
                 format!("{} to {}: {:?}", envelope.session.bits(), envelope.dest, envelope.kind)

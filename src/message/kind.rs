@@ -25,13 +25,15 @@ impl Kind {
     pub const ERROR: Self = Self(7);
     /// Unused since Skynet 1.0, kept for its number.
     pub const QUEUE: Self = Self(8);
-    /// Debug console commands.
+    /// Debug console commands. `PING` is answered for the service, everything else refused, unless the service wants to
+    /// see them ([`crate::Spawn::debug`]).
     pub const DEBUG: Self = Self(9);
     /// Packed values ([`crate::seri`]).
     pub const LUA: Self = Self(10);
     /// Snax services.
     pub const SNAX: Self = Self(11);
-    /// A trace tag for the next message of its source.
+    /// A trace tag for the next message of its source, sent right before each call of a traced Lua coroutine, without a
+    /// session. The raw door gets it like any message; forwarded, it keeps its place before its call.
     pub const TRACE: Self = Self(12);
 
     /// Whether messages of this type may cross a link: SYSTEM, HARBOR and SOCKET may not, in either direction.
@@ -40,10 +42,10 @@ impl Kind {
         !matches!(self, Self::SYSTEM | Self::HARBOR | Self::SOCKET)
     }
 
-    /// Whether a message of this type with a session is answered: responses and errors are answers, and the session of a
-    /// multicast packet is its channel.
+    /// Whether a message of this type with a session is answered: responses and errors are answers, the session of a
+    /// multicast packet is its channel, and that of a trace tag, if it has one, belongs to the call behind it.
     pub const fn is_answered(self) -> bool {
-        !matches!(self, Self::RESPONSE | Self::ERROR | Self::MULTICAST)
+        !matches!(self, Self::RESPONSE | Self::ERROR | Self::MULTICAST | Self::TRACE)
     }
 }
 

@@ -29,8 +29,10 @@ pub enum IoCount {
     Taken,
     /// Messages handed to services.
     Delivered,
-    /// Messages that no service took.
+    /// Messages for services that do not exist.
     Undelivered,
+    /// Messages for services that had no room.
+    Overflowed,
     /// Connections accepted.
     Accepts,
     /// Accepts that failed.
@@ -43,7 +45,7 @@ pub enum IoCount {
 
 impl IoCount {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Turns,
         Self::Sleeps,
         Self::StandIns,
@@ -55,6 +57,7 @@ impl IoCount {
         Self::Taken,
         Self::Delivered,
         Self::Undelivered,
+        Self::Overflowed,
         Self::Accepts,
         Self::AcceptFailures,
         Self::Dials,

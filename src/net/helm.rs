@@ -21,7 +21,7 @@ use crate::limits::{
     LANE_LOOKS_MAX, LANE_MESSAGES_MAX, LEAVE_TIME_MAX, LINGER_TIME_MAX, READ_BYTES, SLOTS, STAND_IN_PAUSE,
     UPLINK_TURN_MESSAGES_MAX,
 };
-use crate::message::HarborRequest;
+use crate::message::{Envelope, HarborRequest, SendError, SendReason};
 use crate::queue::LaneReceiver;
 use crate::runtime::{Inlet, Outgoing};
 use std::io;
@@ -345,13 +345,14 @@ impl Helm {
                     }
                 }
                 Action::Close { conn } => self.connections.close(now, &mut self.reactor, conn),
-                Action::Deliver(envelope) => match self.inlet.deliver(envelope) {
-                    Ok(()) => self.reactor.count(IoCount::Delivered, 1),
-                    Err(refused) => {
-                        self.reactor.count(IoCount::Undelivered, 1);
-                        self.harbor.handle_undeliverable(now, refused.message);
-                    }
-                },
+                Action::Deliver(envelope) => {
+                    let delivered = self.inlet.deliver(envelope);
+                    self.note_delivered(now, delivered);
+                }
+                Action::Complete(envelope) => {
+                    let delivered = self.inlet.complete(envelope);
+                    self.note_delivered(now, delivered);
+                }
                 Action::Answer { waiter, answer } => self.inlet.answer(waiter, answer),
                 Action::Publish { name, handle } => self.inlet.publish(name, handle),
                 Action::Retract { name } => self.inlet.retract(name),
@@ -363,6 +364,21 @@ impl Helm {
         }
         while let Some(conn) = self.harbor.poll_transmit() {
             self.connections.queue(conn);
+        }
+    }
+
+    /// Counts a delivery, and tells the machine why there was none.
+    fn note_delivered(&mut self, now: Instant, delivered: Result<(), SendError<Envelope>>) {
+        match delivered {
+            Ok(()) => self.reactor.count(IoCount::Delivered, 1),
+            Err(SendError { reason: SendReason::Full, message }) => {
+                self.reactor.count(IoCount::Overflowed, 1);
+                self.harbor.handle_overflow(now, message);
+            }
+            Err(SendError { message, .. }) => {
+                self.reactor.count(IoCount::Undelivered, 1);
+                self.harbor.handle_undeliverable(now, message);
+            }
         }
     }
 

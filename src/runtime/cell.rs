@@ -2,12 +2,12 @@
 
 use super::calls::{Calls, Continuation, Resume};
 use super::context::Context;
-use super::methods::MethodTable;
+use super::methods::{MethodTable, split_name};
 use super::respond::Origin;
 use super::service::{Disposition, Message, Service, StartError};
 use super::worker::Worker;
 use crate::clock::Instant;
-use crate::message::{CallError, Envelope, Handle};
+use crate::message::{Body, CallError, Envelope, Handle, Kind};
 use crate::queue::{Parcel, Token};
 use smallvec::SmallVec;
 use std::any::Any;
@@ -65,6 +65,8 @@ pub(crate) struct Core {
     /// come and go.
     pub(crate) alarms: SmallVec<[Instant; 2]>,
     pub(crate) label: Arc<str>,
+    /// DEBUG messages come through the raw door.
+    pub(crate) sees_debug: bool,
 }
 
 /// Why a service ends: callers in its mailbox get the reason; `stop` runs unless it panicked.
@@ -114,6 +116,9 @@ impl<S: Service> Behaviour for Running<S> {
 
     fn receive(&mut self, core: &mut Core, worker: &mut Worker, envelope: Envelope) {
         worker.origin = Origin::of(&envelope);
+        if envelope.kind == Kind::DEBUG && !core.sees_debug {
+            return debug(core, worker, &envelope);
+        }
         let envelope = match &self.methods {
             Some(methods) => match methods.find(&envelope) {
                 Some((method, arguments)) => {
@@ -131,6 +136,16 @@ impl<S: Service> Behaviour for Running<S> {
             Disposition::Unhandled => CallError::Unhandled,
         };
         worker.settle(core.handle, reason);
+    }
+}
+
+/// A DEBUG message to a service that does not want to see it. `PING` is answered as a Lua service answers it, without a
+/// value; everything else is refused.
+fn debug(core: &Core, worker: &mut Worker, envelope: &Envelope) {
+    let command = envelope.body.bytes().and_then(split_name);
+    match command {
+        Some((b"PING", _)) => worker.answer(core.handle, Body::Empty),
+        Some(_) | None => worker.settle(core.handle, CallError::Denied),
     }
 }
 

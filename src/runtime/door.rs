@@ -143,12 +143,24 @@ impl Inlet {
     /// # Errors
     /// Gives it back with `Unknown` (no such service) or `Full`.
     pub fn deliver(&mut self, envelope: Envelope) -> Result<(), SendError<Envelope>> {
-        let handle = envelope.dest;
         // What the harbor of this node says ends a call that was counted; what a peer sends keeps to the bounds.
         let room = match envelope.body {
             Body::Failure(_) | Body::Typed(_) => Room::Kept,
             Body::Bytes(_) | Body::Empty => Room::Bounded,
         };
+        self.put(envelope, room)
+    }
+
+    /// Delivers the answer to a call that was counted when it was made; it takes that place.
+    ///
+    /// # Errors
+    /// Gives it back with `Unknown`.
+    pub fn complete(&mut self, envelope: Envelope) -> Result<(), SendError<Envelope>> {
+        self.put(envelope, Room::Kept)
+    }
+
+    fn put(&mut self, envelope: Envelope, room: Room) -> Result<(), SendError<Envelope>> {
+        let handle = envelope.dest;
         let Way { participant, pool } = &mut self.way;
         match post_here(participant, pool, (handle, None), Letter::Envelope(envelope), room) {
             Ok(token) => {

@@ -48,6 +48,7 @@ impl Worker {
                     calls: None,
                     alarms: SmallVec::new(),
                     label: label.into(),
+                    sees_debug: options.debug,
                 },
                 service: None,
             })

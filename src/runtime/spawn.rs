@@ -13,6 +13,7 @@ use crate::queue::Bounds;
 pub struct Spawn {
     pub(crate) bounds: Option<Bounded>,
     pub(crate) local_name: Option<Box<str>>,
+    pub(crate) debug: bool,
 }
 
 impl Spawn {
@@ -32,6 +33,14 @@ impl Spawn {
     #[must_use]
     pub fn local_name(mut self, name: &str) -> Self {
         self.local_name = Some(name.into());
+        self
+    }
+
+    /// Lets messages of type DEBUG through the raw door. Otherwise `PING` is answered for the service, as every Lua service
+    /// answers it, and all else is refused: what Skynet's debug console sends can stop a service and run code in it.
+    #[must_use]
+    pub fn debug(mut self) -> Self {
+        self.debug = true;
         self
     }
 }

@@ -484,6 +484,13 @@ impl Worker {
         }
     }
 
+    /// Answers the message that is being handled, if that is still owed.
+    pub(crate) fn answer(&mut self, from: Handle, body: Body) {
+        if std::mem::take(&mut self.origin.owed) {
+            self.deliver(self.origin.envelope(from, Kind::RESPONSE, body));
+        }
+    }
+
     /// Ends the message that is being handled with an error, if its answer is still owed.
     pub(crate) fn settle(&mut self, from: Handle, reason: CallError) {
         if std::mem::take(&mut self.origin.owed) {

@@ -324,7 +324,7 @@ impl World {
                 self.after(delay, Due::Dial { node, life, conn, address });
             }
             Action::Close { conn } => self.close(node, conn),
-            Action::Deliver(envelope) => self.deliver(node, envelope),
+            Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(node, envelope),
             Action::Answer { waiter, answer } => self.answered(node, waiter, &answer),
             Action::Publish { name, handle } => {
                 self.nodes[node].names.insert(name, handle);

@@ -139,7 +139,7 @@ impl Stage {
             Action::StopListening(listener) => self.listeners.retain(|_, open| *open != (id, listener)),
             Action::Connect { conn, address } => self.connect(id, conn, &address),
             Action::Close { conn } => self.hang_up((id, conn)),
-            Action::Deliver(envelope) => self.deliver(id, envelope),
+            Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(id, envelope),
             Action::Answer { answer, .. } => self.machine(id).answers.push(answer),
             Action::Publish { .. } | Action::Retract { .. } => {}
             Action::Event(event) => self.machine(id).events.push(event),

@@ -211,7 +211,7 @@ fn trap_10_a_missing_service_is_answered_with_an_error_and_a_send_to_it_too_but_
 }
 
 #[test]
-fn trap_10_debug_is_refused_with_its_session_never_with_session_0() {
+fn trap_10_debug_is_up_to_the_service_and_answered_by_nobody_else() {
     let mut stage = linked();
     let debug = |session: u8, payload: &[u8]| {
         let mut frame = vec![0, 0, 0, 12 + payload.len() as u8];
@@ -219,13 +219,26 @@ fn trap_10_debug_is_refused_with_its_session_never_with_session_0() {
         frame.extend_from_slice(&[2, 0, 0, 0x10, 9, 0, 0, 7, 0, 0, 0, session]);
         frame
     };
-    stage.write("2-5", &debug(0, b"\x1cRUN"));
-    assert_eq!(unread(&mut stage, "2-5"), b"", "an ERROR with session 0 would say that the service is dead");
-    stage.write("2-5", &debug(6, b"\x1cRUN"));
-    assert_eq!(unread(&mut stage, "2-5"), b"\0\0\0\x0c\x05\0\0\x07\x07\0\0\x10\0\0\0\x06");
-    stage.write("2-5", &debug(7, b"\x24PING"));
-    assert_eq!(unread(&mut stage, "2-5"), b"\0\0\0\x0c\x05\0\0\x07\x01\0\0\x10\0\0\0\x07");
+    for (session, command) in [(0, &b"\x1cRUN"[..]), (6, b"\x1cRUN"), (7, b"\x24PING")] {
+        stage.write("2-5", &debug(session, command));
+    }
+    assert_eq!(unread(&mut stage, "2-5"), b"", "whether a service lives, only it can say");
+    assert_eq!(stage.machine(5).delivered.len(), 3);
+    assert_eq!(stage.machine(5).harbor.intake().debug, 3);
+}
+
+#[test]
+fn what_peers_may_not_send_is_dropped_and_counted() {
+    let mut stage = linked();
+    for kind in [4, 5, 6] {
+        for session in [0, 3] {
+            stage.write("2-5", &[0, 0, 0, 13, b'x', 2, 0, 0, 0x10, kind, 0, 0, 7, 0, 0, 0, session]);
+        }
+    }
     assert!(stage.machine(5).delivered.is_empty());
+    assert_eq!(unread(&mut stage, "2-5"), b"");
+    let intake = stage.machine(5).harbor.intake();
+    assert_eq!((intake.frames, intake.dropped, intake.delivered), (6, 6, 0));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn outcome(slot: &mut Slot, desk: &mut Desk) -> String {
         words.push(match action {
             Action::Connect { .. } => "dial".to_owned(),
             Action::Close { .. } => "close".to_owned(),
-            Action::Deliver(envelope) => match envelope.body {
+            Action::Deliver(envelope) | Action::Complete(envelope) => match envelope.body {
                 Body::Failure(told) => format!("{}: {told:?}", envelope.session.bits()),
                 Body::Empty | Body::Bytes(_) | Body::Typed(_) => {
                     format!("{}: {:?}", envelope.session.bits(), envelope.kind)

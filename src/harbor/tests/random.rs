@@ -261,7 +261,7 @@ impl Model {
                 }
                 Action::Connect { conn, .. } => self.conns.push(conn),
                 Action::Close { conn } => assert!(self.conns.contains(&conn) && !self.harbor.is_open(conn)),
-                Action::Deliver(envelope) => self.delivered(&envelope),
+                Action::Deliver(envelope) | Action::Complete(envelope) => self.delivered(&envelope),
                 Action::Answer { waiter, .. } => self.ended(waiter.session.bits()),
                 Action::Event(Event::Up(peer)) => assert!(self.up.insert(peer), "{peer} is up twice"),
                 Action::Event(Event::Down(peer, _)) => {
