@@ -3,6 +3,7 @@
 use super::cell::{Behaviour, Core, Invoke, Letter, Running};
 use super::context::Context;
 use super::methods::{pack_request, split_name};
+use super::respond::{Encode, Origin};
 use super::service::{Handler, Request, Wire};
 use super::worker::Worker;
 use crate::message::{Body, CallError, Envelope, Handle, Kind, Name, Session};
@@ -232,6 +233,36 @@ fn invoke<S: Handler<R>, R: Request>(
     let Ok(request) = request.open::<R>() else { unreachable!("`pack` packs an `R` with this function") };
     let mut ctx = Context::new(core, worker);
     let reply = running.service.handle(request, &mut ctx);
+    ctx.finish(reply);
+}
+
+/// A request that another service passes on, and how its asker wants the answer.
+struct Forwarded<R> {
+    request: R,
+    encode: Option<Encode>,
+}
+
+/// A typed request as `origin`, who asked, would have sent it.
+pub(crate) fn forwarded<S: Handler<R>, R: Request>(origin: Origin, request: R) -> Letter {
+    let Origin { source, session, encode, .. } = origin;
+    let body = Body::Typed(Parcel::new(Forwarded { request, encode }));
+    let envelope = Envelope { source, session, ..envelope(Kind::LUA, body) };
+    Letter::Request(envelope, invoke_forwarded::<S, R> as Invoke)
+}
+
+/// Runs a typed request that was passed on, and answers who asked.
+fn invoke_forwarded<S: Handler<R>, R: Request>(
+    behaviour: &mut dyn Behaviour,
+    core: &mut Core,
+    worker: &mut Worker,
+    forwarded: Parcel,
+) {
+    let Ok(Forwarded::<R> { request, encode }) = forwarded.open() else {
+        unreachable!("`forwarded` packs a `Forwarded<R>` with this function")
+    };
+    worker.origin.encode = encode;
+    let mut ctx = Context::new(core, worker);
+    let reply = Running::<S>::of(behaviour).service.handle(request, &mut ctx);
     ctx.finish(reply);
 }
 

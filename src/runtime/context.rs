@@ -1,17 +1,16 @@
 //! What a handler may do: send, call, answer, set timers, spawn, end.
 
 use super::address::sealed::Packed;
-use super::address::{Addr, Destination, Global, Target, envelope};
+use super::address::{Addr, Destination, Target, envelope, forwarded};
 use super::calls::{Callee, Continuation, Fire, TimerId};
 use super::cell::{Behaviour, Core, Ending, Letter, Running, continuation};
-use super::respond::{Origin, Responder};
-use super::service::{Disposition, Message, Reply, Request, Service, SpawnError};
+use super::respond::{Later, Origin, Responder};
+use super::service::{Disposition, Handler, Message, Reply, Request, Service, SpawnError};
 use super::spawn::Spawn;
 use super::worker::Worker;
 use crate::clock::Instant;
 use crate::message::{
-    Body, CallError, Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, SendError,
-    SendReason, Session, Waiter,
+    Body, CallError, Envelope, Handle, HarborId, Kind, Payload, SendError, SendReason, Session,
 };
 use crate::queue::Parcel;
 use std::marker::PhantomData;
@@ -97,6 +96,22 @@ impl<'a, S: Service> Context<'a, S> {
         self.worker.post(to.into(), Letter::Envelope(message)).map_err(refused_payload)
     }
 
+    /// Sends bytes in another service's name, as Skynet's `redirect`: the receiver sees `source`, and its answer goes there.
+    ///
+    /// # Errors
+    /// As [`Context::send_raw`].
+    pub fn redirect(
+        &mut self,
+        to: impl Into<Destination>,
+        source: Handle,
+        kind: Kind,
+        session: Session,
+        payload: impl Into<Payload>,
+    ) -> Result<(), SendError<Payload>> {
+        let message = Envelope { source, session, ..envelope(kind, Body::Bytes(payload.into())) };
+        self.worker.post(to.into(), Letter::Envelope(message)).map_err(refused_payload)
+    }
+
     /// Calls: sends a request and runs `then` with the reply or the reason why there is none.
     ///
     /// `then` runs exactly once, on this service, after the handler that made the call returned: with the reply, an
@@ -115,7 +130,7 @@ impl<'a, S: Service> Context<'a, S> {
     }
 
     /// Calls with bytes, as Skynet's `rawcall`; the reply comes as bytes. Kinds that nobody answers ([`Kind::RESPONSE`],
-    /// [`Kind::ERROR`], [`Kind::MULTICAST`]) end with [`CallError::Denied`].
+    /// [`Kind::ERROR`], [`Kind::MULTICAST`], [`Kind::TRACE`]) end with [`CallError::Denied`].
     pub fn call_raw<F>(
         &mut self,
         to: impl Into<Destination>,
@@ -170,7 +185,7 @@ impl<'a, S: Service> Context<'a, S> {
     }
 
     /// A session for a call whose continuation waits; `None` if it could not wait and fails instead.
-    fn open_call(
+    pub(super) fn open_call(
         &mut self,
         timeout: Duration,
         callee: Callee,
@@ -192,7 +207,7 @@ impl<'a, S: Service> Context<'a, S> {
         }
     }
 
-    fn refuse_call(&mut self, session: Session, reason: CallError) {
+    pub(super) fn refuse_call(&mut self, session: Session, reason: CallError) {
         if let Some(continuation) = self.calls().close(session) {
             self.calls().fail(continuation, reason);
         }
@@ -226,12 +241,7 @@ impl<'a, S: Service> Context<'a, S> {
 
     /// Answers the raw message that is being handled with bytes.
     pub fn reply(&mut self, payload: impl Into<Payload>) {
-        let payload = payload.into();
-        let origin = self.take_duty();
-        if origin.owed {
-            let answer = origin.envelope(self.core.handle, Kind::RESPONSE, Body::Bytes(payload));
-            self.worker.deliver(answer);
-        }
+        self.worker.answer(self.core.handle, Body::Bytes(payload.into()));
     }
 
     /// Answers the raw message that is being handled with an error.
@@ -239,7 +249,8 @@ impl<'a, S: Service> Context<'a, S> {
         self.worker.settle(self.core.handle, reason);
     }
 
-    /// Passes a raw message on: its source and session stay, so the answer goes to the original caller.
+    /// Passes a raw message on, to a service of any node: its source and session stay, so the answer goes straight to the
+    /// original caller, wherever that is, and past this service. ([`Context::forward_request`] does it with typed requests.)
     ///
     /// If it cannot be passed on the caller gets the reason. A message kept from before may be forwarded too; its caller
     /// was told `Dropped` when its handling ended, and the message that is being handled is still to be answered.
@@ -254,6 +265,26 @@ impl<'a, S: Service> Context<'a, S> {
             Ok(()) | Err(_) => {}
         }
         Disposition::Handled
+    }
+
+    /// Passes a typed request on to another service of this node: that one answers, straight to whoever asked, and sees the
+    /// asker as its source. Return what this returns.
+    ///
+    /// If it cannot be passed on the asker gets the reason. A request that was deferred before is sent without an asker.
+    pub fn forward_request<R, T>(&mut self, to: &Addr<T>, request: R) -> Reply<R::Reply>
+    where
+        R: Request,
+        T: Handler<R>,
+    {
+        let origin = self.take_duty();
+        let session = if origin.owed { origin.session } else { Session::NONE };
+        let letter = forwarded::<T, R>(Origin { session, ..origin }, request);
+        if let Err(refused) = self.worker.post(to.into(), letter)
+            && origin.owed
+        {
+            self.worker.deliver(origin.failure(self.core.handle, refused.reason.into()));
+        }
+        Reply::Later(Later::given())
     }
 
     /// Ends the handling of a typed request: answers now, or not yet.
@@ -375,57 +406,6 @@ impl<'a, S: Service> Context<'a, S> {
     pub fn local(&self, name: &str) -> Option<Handle> {
         self.worker.shared.names.local(name)
     }
-
-    /// Whoever has a global name, on any node. Nothing is looked up yet.
-    ///
-    /// # Panics
-    /// If `name` breaks the rules of [`Name`]; use [`Global::new`] for names that are not in the source text.
-    pub fn global(&self, name: &str) -> Global {
-        match name.parse::<Name>() {
-            Ok(name) => Global(name),
-            Err(reason) => panic!("{name:?} is not a global name: {reason}"),
-        }
-    }
-
-    /// Registers a global name for this service. `then` gets `Ok` when it is recorded (the master is told now or when it
-    /// is reached), or the handle that has the name already.
-    pub fn register_global<F>(&mut self, name: Name, then: F)
-    where
-        F: FnOnce(&mut S, &mut Context<'_, S>, Result<HarborAnswer, CallError>) + Send + 'static,
-    {
-        let handle = self.core.handle;
-        self.ask(NEVER, |waiter| HarborRequest::Register { name, handle, waiter }, then);
-    }
-
-    /// Who has this global name? Waits for it until `timeout`; then [`CallError::NoName`].
-    pub fn query<F>(&mut self, name: Name, timeout: Duration, then: F)
-    where
-        F: FnOnce(&mut S, &mut Context<'_, S>, Result<Handle, CallError>) + Send + 'static,
-    {
-        let deadline = if timeout < NEVER { self.now() + timeout } else { Instant::FAR };
-        let found = move |me: &mut S, ctx: &mut Context<'_, S>, answer: Result<HarborAnswer, CallError>| {
-            let handle = match answer {
-                Ok(HarborAnswer::Found(handle)) => Ok(handle),
-                Ok(_) | Err(CallError::Timeout) => Err(CallError::NoName(name)),
-                Err(reason) => Err(reason),
-            };
-            then(me, ctx, handle);
-        };
-        self.ask(NEVER, |waiter| HarborRequest::Query { name, waiter, deadline }, found);
-    }
-
-    /// Asks the harbor for anything it answers; see [`HarborRequest`].
-    pub fn ask<F>(&mut self, timeout: Duration, request: impl FnOnce(Waiter) -> HarborRequest, then: F)
-    where
-        F: FnOnce(&mut S, &mut Context<'_, S>, Result<HarborAnswer, CallError>) + Send + 'static,
-    {
-        let continuation = continuation(resume_answer::<S, F>, then);
-        let Some(session) = self.open_call(timeout, Callee::Harbor, continuation) else { return };
-        let request = request(Waiter { source: self.core.handle, session });
-        if let Err(reason) = self.worker.ask(request) {
-            self.refuse_call(session, reason);
-        }
-    }
 }
 
 /// What `every` does about ticks whose time passed while a handler or the machine was busy.
@@ -544,26 +524,6 @@ fn resume_raw<S, F>(
         Body::Typed(_) => Err(CallError::Malformed { offset: 0, reason: "the reply has no bytes" }),
     });
     then(&mut running.service, &mut Context::new(core, worker), payload);
-}
-
-fn resume_answer<S, F>(
-    behaviour: &mut dyn Behaviour,
-    core: &mut Core,
-    worker: &mut Worker,
-    closure: Parcel,
-    result: Result<Body, CallError>,
-) where
-    S: Service,
-    F: FnOnce(&mut S, &mut Context<'_, S>, Result<HarborAnswer, CallError>) + Send + 'static,
-{
-    let running = Running::<S>::of(behaviour);
-    let Ok(then) = closure.open::<F>() else { unreachable!("`ask` packs its closure with this function") };
-    let answer = result.and_then(|body| match body {
-        Body::Typed(parcel) => parcel.open().map_err(|_| CallError::Dropped),
-        Body::Failure(reason) => Err(reason),
-        Body::Empty | Body::Bytes(_) => Err(CallError::Dropped),
-    });
-    then(&mut running.service, &mut Context::new(core, worker), answer);
 }
 
 fn fire_once<S, F>(

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `service` | what users write: services, requests, handlers |
 //! | `context` | what a handler may do |
+//! | `cluster` | what a handler may ask about names and nodes |
 //! | `address` | who a request goes to, and in which form it travels |
 //! | `calls` | sessions, deadlines and timers of one service |
 //! | `respond` | the duty to answer |
@@ -38,6 +39,7 @@ mod address;
 mod bridge;
 mod calls;
 mod cell;
+mod cluster;
 mod context;
 mod door;
 mod life;

@@ -69,9 +69,16 @@ pub struct Responder<T> {
 /// The half of [`Context::defer`] that a handler returns.
 pub struct Later<T>(PhantomData<fn(T)>);
 
+impl<T> Later<T> {
+    /// For whoever took the duty to answer.
+    pub(crate) fn given() -> Self {
+        Self(PhantomData)
+    }
+}
+
 impl<T> Responder<T> {
     pub(crate) fn new(origin: Origin, from: Handle, door: Arc<Door>) -> (Self, Reply<T>) {
-        (Self { origin, from, door, _reply: PhantomData }, Reply::Later(Later(PhantomData)))
+        (Self { origin, from, door, _reply: PhantomData }, Reply::Later(Later::given()))
     }
 
     /// Whether somebody waits for the answer.
