@@ -180,6 +180,15 @@ pub const KV_ENTRIES_MAX: usize = 1 << 20;
 /// Bytes of packed keys and values of the built-in key-value service.
 pub const KV_BYTES_MAX: usize = 256 << 20;
 
+/// Channels that the multicast service of one node knows.
+pub const MULTICAST_CHANNELS_MAX: usize = 1 << 16;
+/// Services of one node that subscribe to one channel.
+pub const MULTICAST_SUBSCRIBERS_MAX: usize = 1 << 16;
+/// Messages and subscriptions that wait until another node's multicast service is found.
+pub const MULTICAST_WAITING_MAX: usize = 8192;
+/// How long a multicast service waits for the data center, or for another node's multicast service.
+pub const MULTICAST_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// The largest configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Errors of one configuration that are reported, and as many warnings.
@@ -194,6 +203,7 @@ pub const INCLUDE_DEPTH_MAX: usize = 16;
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 const _: () = assert!(KV_BYTES_MAX > PAYLOAD_BYTES_MAX);
+const _: () = assert!(MULTICAST_CHANNELS_MAX < 1 << 23, "channel ids have 23 bits of their own");
 const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);

@@ -7,11 +7,14 @@
 //! |---|---|
 //! | [`Echo`] | anything: the answer is what came |
 //! | [`Kv`] | `"get", key` and `"set", key, value` |
+//! | [`Multicast`] | channels for services of this node; Skynet's `multicastd` for other nodes |
 
 #![forbid(unsafe_code)]
 
 mod echo;
 mod kv;
+pub mod multicast;
 
 pub use echo::Echo;
 pub use kv::Kv;
+pub use multicast::Multicast;

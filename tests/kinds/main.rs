@@ -1,5 +1,6 @@
 //! What messages of each type mean, between services of one node and over a link to a node that is played by hand.
 
+mod multicast;
 mod peer;
 
 use peer::{Frame, Peer};
