@@ -358,14 +358,14 @@ fn a_request_passed_on_to_another_node_belongs_to_its_asker() {
     asker.write(0x10, relay, Kind::LUA, 77, b"\x24work");
     let request = callee.read();
     assert_eq!((request.source, request.session, request.dest), (asker.service(0x10), 77, 0x30));
-    assert_eq!(world.pending(3), 0, "no call of this node");
+    assert_eq!(world.pending(3), 1, "as an entry of the asker");
     // A service of this node asks through the same relay; the answer comes straight to it.
     world.does(move |probe, ctx| probe.call(ctx, 1, relay));
     let request = callee.read();
-    assert_eq!((request.source, world.pending(3)), (world.probe.handle(), 1));
+    assert_eq!((request.source, world.pending(3)), (world.probe.handle(), 2));
     callee.write(0x30, request.source, Kind::RESPONSE, request.session, b"done");
     assert_eq!(world.answers(1), [(1, Ok(b"done".to_vec()))]);
-    assert_eq!(world.pending(3), 0);
+    assert_eq!(world.pending(3), 1);
     // The callee's node is lost: the asker is told, whose node would not notice.
     drop(callee);
     let error = asker.read();
