@@ -1,0 +1,279 @@
+-- The agent of a real node in the live tests: others call it, and it calls others as the test says.
+--
+-- Commands come from two sides by the same names: as messages of type lua from other nodes, and as lines of text on a
+-- socket that only the test uses, so that the test can ask this node what it sees without any link between nodes.
+--
+-- Times are Skynet's, hundredths of a second. A target is a global name or a handle like ":0200000a".
+
+local skynet = require "skynet"
+local harbor = require "skynet.harbor"
+local socket = require "skynet.socket"
+local datacenter = require "skynet.datacenter"
+require "skynet.manager"
+
+local role = ...
+local CALL_TIME = 3000
+local BLOCK = 65536
+
+-- One block of bytes without a pattern; longer texts repeat it.
+local block
+do
+	local state, bytes = 12345, {}
+	for i = 1, BLOCK do
+		state = (state * 1103515245 + 12345) & 0x7fffffff
+		bytes[i] = string.char(state >> 16 & 0xff)
+	end
+	block = table.concat(bytes)
+end
+
+local function text(number, size)
+	local from = number % 1009
+	if from + size <= BLOCK then
+		return block:sub(from + 1, from + size)
+	end
+	return block:rep((from + size) // BLOCK + 1):sub(from + 1, from + size)
+end
+
+local function address(target)
+	if type(target) == "string" and target:sub(1, 1) == ":" then
+		return tonumber(target:sub(2), 16)
+	end
+	return target
+end
+
+local function split(list)
+	local parts = {}
+	for part in tostring(list):gmatch "[^,]+" do
+		parts[#parts + 1] = tonumber(part) or part
+	end
+	return parts
+end
+
+-- Runs f, but waits no longer than time: "late", or "failed" and why, or what f returns.
+local function within(time, f, ...)
+	local arguments = table.pack(...)
+	local waiting = coroutine.running()
+	local result
+	skynet.fork(function()
+		result = table.pack(pcall(f, table.unpack(arguments, 1, arguments.n)))
+		if waiting then
+			skynet.wakeup(waiting)
+		end
+	end)
+	skynet.sleep(time)
+	waiting = nil
+	if not result then
+		return "late"
+	end
+	if not result[1] then
+		return "failed", tostring(result[2]):match "[^\n]*"
+	end
+	return table.unpack(result, 2, result.n)
+end
+
+local function echoed(target, number, size)
+	local data = text(number, size)
+	local command, same_number, same_data = skynet.call(address(target), "lua", "echo", number, data)
+	if command == "echo" and same_number == number and same_data == data then
+		return "right"
+	end
+	return "wrong"
+end
+
+-- What was noted, by source and tag: how many, how many out of their order.
+local notes = {}
+local function noted_by(source, tag)
+	local key = source .. " " .. tag
+	notes[key] = notes[key] or { count = 0, wrong = 0 }
+	return notes[key]
+end
+
+local commands = {}
+
+function commands.echo(_, ...)
+	return "echo", ...
+end
+
+function commands.later(_, time, ...)
+	skynet.sleep(time)
+	return ...
+end
+
+function commands.never()
+	skynet.wait()
+end
+
+function commands.fail()
+	error "the test asked for this error"
+end
+
+function commands.exit()
+	skynet.exit()
+end
+
+function commands.note(source, tag, number)
+	local noted = noted_by(source, tag)
+	noted.count = noted.count + 1
+	if noted.count ~= number then
+		noted.wrong = noted.wrong + 1
+	end
+end
+
+function commands.noted(source, tag)
+	local noted = noted_by(source, tag)
+	return noted.count, noted.wrong
+end
+
+-- Another service of this file: its handle.
+function commands.child()
+	return skynet.address(skynet.newservice("agent", "child"))
+end
+
+function commands.kill(_, target)
+	skynet.kill(address(target))
+	return "killed"
+end
+
+-- One call with its reply checked.
+function commands.call(_, target, number, size, time)
+	return within(time or CALL_TIME, echoed, target, number, size)
+end
+
+-- Any call: "replied" and its results as text.
+function commands.say(_, target, time, ...)
+	return within(time, function(...)
+		local results = table.pack(skynet.call(address(target), "lua", ...))
+		for i = 1, results.n do
+			results[i] = tostring(results[i])
+		end
+		return "replied", table.unpack(results, 1, results.n)
+	end, ...)
+end
+
+-- Callers that call one of the targets with one of the sizes again and again, a number of times or for a time:
+-- how many replies were right, wrong, not there.
+function commands.traffic(_, targets, sizes, callers, calls, time)
+	targets, sizes = split(targets), split(sizes)
+	local right, wrong, failed, first = 0, 0, 0, ""
+	local ends = skynet.now() + time
+	local living, waiting = callers, coroutine.running()
+	local function one(number)
+		local random = (number * 2654435761 >> 13) & 0xffffff
+		local target, size = targets[random % #targets + 1], sizes[(random >> 8) % #sizes + 1]
+		local outcome, why = within(CALL_TIME, echoed, target, number, size)
+		if outcome == "right" then
+			right = right + 1
+		elseif outcome == "wrong" then
+			wrong = wrong + 1
+		else
+			failed = failed + 1
+			first = first ~= "" and first or string.format("%s: %s %s", target, outcome, why or "")
+		end
+	end
+	for caller = 1, callers do
+		skynet.fork(function()
+			local made = 0
+			while made < calls and skynet.now() < ends do
+				made = made + 1
+				one(caller * 1000000 + made)
+			end
+			living = living - 1
+			if living == 0 then
+				skynet.wakeup(waiting)
+			end
+		end)
+	end
+	skynet.wait()
+	return right, wrong, failed, first
+end
+
+-- One-way messages in a row, then the receiver's count and how many were out of order.
+function commands.burst(_, target, tag, count, size)
+	target = address(target)
+	for number = 1, count do
+		skynet.send(target, "lua", "note", tag, number, text(number, size))
+	end
+	return within(CALL_TIME, skynet.call, target, "lua", "noted", tag)
+end
+
+-- Returns when this node has lost the node.
+function commands.lost(_, id)
+	harbor.link(id)
+	return "lost"
+end
+
+function commands.register(_, name)
+	skynet.register(name)
+	return "registered"
+end
+
+function commands.query(_, name, time)
+	return within(time, function()
+		return skynet.address(harbor.queryname(name))
+	end)
+end
+
+function commands.unique(_, name, ...)
+	return skynet.address(skynet.uniqueservice(true, name, ...))
+end
+
+function commands.queried(_, name)
+	return within(CALL_TIME, function()
+		return skynet.address(skynet.queryservice(true, name))
+	end)
+end
+
+function commands.set(_, key, value)
+	return tostring((datacenter.set(key, value)))
+end
+
+function commands.get(_, key)
+	return tostring((datacenter.get(key)))
+end
+
+function commands.wait(_, key)
+	return within(CALL_TIME, datacenter.wait, key)
+end
+
+local function serve(connection)
+	socket.start(connection)
+	while true do
+		local line = socket.readline(connection)
+		if not line then
+			break
+		end
+		local words = {}
+		for word in line:gmatch "%S+" do
+			words[#words + 1] = tonumber(word) or word
+		end
+		local results = table.pack(pcall(commands[words[1]], skynet.self(), table.unpack(words, 2)))
+		for i = 1, results.n do
+			results[i] = tostring(results[i]):gsub("\n", " ")
+		end
+		results[1] = results[1] == "true" and "ok" or "no"
+		socket.write(connection, table.concat(results, " ", 1, results.n) .. "\n")
+	end
+	socket.close(connection)
+end
+
+skynet.start(function()
+	skynet.dispatch("lua", function(session, source, command, ...)
+		if command == nil then
+			return skynet.ret(skynet.pack())
+		end
+		if session == 0 then
+			return commands[command](source, ...)
+		end
+		skynet.ret(skynet.pack(commands[command](source, ...)))
+	end)
+	if role == "child" then
+		return
+	end
+	local id = skynet.getenv "harbor"
+	skynet.register("L" .. id)
+	local listener, _, port = socket.listen("127.0.0.1", 0)
+	socket.start(listener, function(connection)
+		skynet.fork(serve, connection)
+	end)
+	skynet.error(string.format("agent L%s at %s, control at %d", id, skynet.address(skynet.self()), port))
+end)

@@ -1,0 +1,497 @@
+//! Clusters of real nodes, of nodes of ours in this process, and of processes of the `skyharbor` program.
+
+use crate::agent::{self, Agent, CALL_TIME, Tally, Traffic, text};
+use crate::process::{Log, PATIENCE, Process};
+use crate::program::{output, reply, skyharbor};
+use rustix::process::Signal;
+use skyharbor::message::{Kind, LinkState};
+use skyharbor::prelude::*;
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The environment variable that names a built Skynet.
+const SKYNET: &str = "SKYNET_DIR";
+/// Ports that the system does not give to outgoing connections.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// One cluster. Dropped after a failure, it shows the logs of all its processes.
+pub(crate) struct World {
+    folder: TempDir,
+    skynet: PathBuf,
+    master: u16,
+    logs: RefCell<Vec<(Sort, u8, Log)>>,
+}
+
+/// A real node with the agent of `agent.lua`, whose global name is `L` and its id.
+pub(crate) struct Real {
+    process: Process,
+    id: u8,
+    links: u16,
+    control: u16,
+    handle: Handle,
+}
+
+/// A node of ours in this process, with an agent whose global name is `R` and its id.
+pub(crate) struct Library {
+    pub(crate) node: Node,
+    pub(crate) agent: Addr<Agent>,
+}
+
+/// A process of our program, with an echo whose global name is `E` and its id, and a table of values, `K` and its id.
+pub(crate) struct Program {
+    process: Process,
+    id: u8,
+    control: PathBuf,
+    handle: Handle,
+}
+
+/// Any of them.
+pub(crate) enum Member {
+    Real(Real),
+    Library(Library),
+    Program(Program),
+}
+
+/// Which of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Real,
+    Library,
+    Program,
+}
+
+impl World {
+    /// An empty world, if there is a Skynet; otherwise one line says that nothing was tested.
+    pub(crate) fn found() -> Option<Self> {
+        let Some(skynet) = std::env::var_os(SKYNET).map(PathBuf::from) else {
+            // Straight to stderr: what a test prints is not shown when it passes.
+            static SAID: Once = Once::new();
+            let line =
+                format!("skipped: tests with live Skynet nodes, {SKYNET} does not name a built Skynet\n");
+            SAID.call_once(|| std::io::stderr().write_all(line.as_bytes()).unwrap());
+            return None;
+        };
+        assert!(skynet.join("skynet").is_file(), "{SKYNET} = {} has no program `skynet`", skynet.display());
+        let folder = tempfile::tempdir().unwrap();
+        Some(Self { folder, skynet, master: free_port(), logs: RefCell::default() })
+    }
+
+    /// Starts a real node that hosts the master.
+    pub(crate) fn real_master(&self, id: u8) -> Real {
+        self.start_real(id, true).ready()
+    }
+
+    /// Starts a real node that joins, and waits until its agent runs.
+    pub(crate) fn real(&self, id: u8) -> Real {
+        self.start_real(id, false).ready()
+    }
+
+    /// Starts a real node without waiting for it.
+    pub(crate) fn start_real(&self, id: u8, is_master: bool) -> Starting {
+        let links = free_port();
+        let path = self.folder.path().join(format!("real{id}-{links}"));
+        fs::write(&path, self.real_config(id, links, is_master)).unwrap();
+        let mut command = Command::new(self.skynet.join("skynet"));
+        let process = Process::start(command.arg(&path).current_dir(self.folder.path()));
+        self.logs.borrow_mut().push((Sort::Real, id, process.log().clone()));
+        Starting { process, id, links }
+    }
+
+    fn real_config(&self, id: u8, links: u16, is_master: bool) -> String {
+        let skynet = self.skynet.display();
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/skynet");
+        let master = self.master;
+        let mut text = format!(
+            "thread = 2\nharbor = {id}\naddress = \"127.0.0.1:{links}\"\nmaster = \"127.0.0.1:{master}\"\n\
+             start = \"agent\"\nbootstrap = \"snlua bootstrap\"\nlualoader = \"{skynet}/lualib/loader.lua\"\n\
+             luaservice = \"{skynet}/service/?.lua;{}/?.lua\"\nlua_path = \"{skynet}/lualib/?.lua\"\n\
+             lua_cpath = \"{skynet}/luaclib/?.so\"\ncpath = \"{skynet}/cservice/?.so\"\n",
+            ours.display(),
+        );
+        if is_master {
+            writeln!(text, "standalone = \"127.0.0.1:{master}\"").unwrap();
+        }
+        text
+    }
+
+    /// Starts a node of ours in this process that hosts the master.
+    pub(crate) fn library_master(&self, id: u8) -> Library {
+        let standalone = format!("127.0.0.1:{}", self.master);
+        Library::start(Config::local().harbor(id).address("127.0.0.1:0").standalone(standalone))
+    }
+
+    /// Starts a node of ours in this process that joins.
+    pub(crate) fn library(&self, id: u8) -> Library {
+        let master = format!("127.0.0.1:{}", self.master);
+        Library::start(Config::local().harbor(id).address("127.0.0.1:0").master(master))
+    }
+
+    /// Starts our program as a node that hosts the master.
+    pub(crate) fn program_master(&self, id: u8) -> Program {
+        self.start_program(id, &format!("standalone = \"127.0.0.1:{}\"", self.master))
+    }
+
+    /// Starts our program as a node that joins.
+    pub(crate) fn program(&self, id: u8) -> Program {
+        self.start_program(id, &format!("master = \"127.0.0.1:{}\"", self.master))
+    }
+
+    fn start_program(&self, id: u8, role: &str) -> Program {
+        let control = self.folder.path().join(format!("own{id}.sock"));
+        let path = self.folder.path().join(format!("own{id}.toml"));
+        let service = |kind, name: String| format!("[[service]]\nkind = \"{kind}\"\nname = \"{name}\"\n");
+        let text = format!(
+            "thread = 1\nharbor = {id}\naddress = \"127.0.0.1:0\"\n{role}\ncontrol = \"{}\"\n{}{}",
+            control.display(),
+            service("echo", format!("E{id}")),
+            service("kv", format!("K{id}")),
+        );
+        fs::write(&path, text).unwrap();
+        let process = Process::start(&mut skyharbor(&["run", path.to_str().unwrap()]));
+        self.logs.borrow_mut().push((Sort::Program, id, process.log().clone()));
+        let echo = process.log().wait_for(&format!("service echo E{id} at "));
+        let handle = echo.rsplit(' ').next().unwrap().parse().unwrap();
+        process.log().wait_for("running");
+        Program { process, id, control, handle }
+    }
+
+    /// Starts a node of this sort that joins, and waits until it runs.
+    pub(crate) fn join(&self, sort: Sort, id: u8) -> Member {
+        match sort {
+            Sort::Real => Member::Real(self.real(id)),
+            Sort::Library => Member::Library(self.library(id)),
+            Sort::Program => Member::Program(self.program(id)),
+        }
+    }
+
+    /// Starts a node of this sort that hosts the master.
+    pub(crate) fn first(&self, sort: Sort, id: u8) -> Member {
+        match sort {
+            Sort::Real => Member::Real(self.real_master(id)),
+            Sort::Library => Member::Library(self.library_master(id)),
+            Sort::Program => Member::Program(self.program_master(id)),
+        }
+    }
+
+    /// Fails if a process logged anything that it does not log in a healthy cluster.
+    pub(crate) fn assert_healthy(&self) {
+        let mut complaints = String::new();
+        for (sort, id, log) in &*self.logs.borrow() {
+            for line in log.lines().iter().filter(|line| !is_healthy(*sort, line)) {
+                writeln!(complaints, "{sort:?} {id}: {line}").unwrap();
+            }
+        }
+        assert!(complaints.is_empty(), "lines that a healthy cluster does not log:\n{complaints}");
+    }
+}
+
+/// Whether a healthy node logs such a line. Those of real nodes are known one by one: anything else is taken for a
+/// complaint.
+fn is_healthy(sort: Sort, line: &str) -> bool {
+    const REAL: &[&str] = &[
+        "LAUNCH ",
+        "KILL self",
+        "KILL :",
+        "master listen socket ",
+        "connect from ",
+        "slave connect to master ",
+        "Waiting for ",
+        "New connection (fd = ",
+        "Shakehand ready",
+        "Connect to harbor ",
+        // What a message of a megabyte brings, between real nodes too.
+        "message havn't send to Harbor ",
+        "agent L",
+    ];
+    if sort != Sort::Real {
+        let is_large = line.contains("WARN") && line.contains("Unsent");
+        return is_large || !line.contains("ERROR") && !line.contains("WARN");
+    }
+    let Some((_, text)) = line.strip_prefix("[:").and_then(|line| line.split_once("] ")) else {
+        return false;
+    };
+    let is_report =
+        text.starts_with("Harbor ") && (text.contains(" report ") || text.contains(" connected "));
+    is_report || REAL.iter().any(|known| text.starts_with(known))
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (sort, id, log) in &*self.logs.borrow() {
+                eprintln!("---- log of {sort:?} {id}\n{}", log.lines().join("\n"));
+            }
+        }
+    }
+}
+
+/// A port that nobody has and that no other test was given.
+fn free_port() -> u16 {
+    use std::sync::LazyLock;
+    static NEXT: LazyLock<parking_lot::Mutex<u16>> = LazyLock::new(|| {
+        let spread = std::process::id() * 101 % u32::from(PORTS.end - PORTS.start);
+        parking_lot::Mutex::new(PORTS.start + spread as u16)
+    });
+    let mut next = NEXT.lock();
+    for _ in PORTS {
+        *next = if *next + 1 < PORTS.end { *next + 1 } else { PORTS.start };
+        if TcpListener::bind(("127.0.0.1", *next)).is_ok() {
+            return *next;
+        }
+    }
+    panic!("no free port");
+}
+
+/// A real node that was started.
+pub(crate) struct Starting {
+    process: Process,
+    id: u8,
+    links: u16,
+}
+
+impl Starting {
+    /// Waits until its agent runs.
+    pub(crate) fn ready(self) -> Real {
+        let Self { process, id, links } = self;
+        let line = process.log().wait_for(&format!("agent L{id} at "));
+        let mut words = line.rsplit(' ');
+        let control = words.next().unwrap().parse().unwrap();
+        let handle = line.split(" at ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+        Real { process, id, links, control, handle }
+    }
+}
+
+impl Real {
+    /// Its agent's global name.
+    pub(crate) fn name(&self) -> String {
+        format!("L{}", self.id)
+    }
+
+    /// Its agent's handle.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// What it wrote.
+    pub(crate) fn log(&self) -> &Log {
+        self.process.log()
+    }
+
+    /// Whether somebody can still connect to its address for links.
+    pub(crate) fn listens(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.links)).is_ok()
+    }
+
+    /// Has its agent execute a command of `agent.lua`: the results, or the error.
+    pub(crate) fn ask(&self, command: &str) -> Result<String, String> {
+        self.ask_within(command, PATIENCE)
+    }
+
+    /// The same, with more time.
+    pub(crate) fn ask_within(&self, command: &str, time: Duration) -> Result<String, String> {
+        self.begin(command).end(time)
+    }
+
+    /// Has its agent begin a command.
+    pub(crate) fn begin(&self, command: &str) -> Asked {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.control)).unwrap();
+        stream.write_all(format!("{command}\n").as_bytes()).unwrap();
+        Asked { stream, command: command.to_owned() }
+    }
+
+    /// Traffic from its agent.
+    pub(crate) fn begin_traffic(&self, targets: &str, traffic: &Traffic) -> Asked {
+        let sizes: Vec<_> = traffic.sizes.iter().map(ToString::to_string).collect();
+        let Traffic { callers, calls, time, .. } = traffic;
+        self.begin(&format!(
+            "traffic {targets} {} {callers} {calls} {}",
+            sizes.join(","),
+            time.as_millis() / 10
+        ))
+    }
+
+    /// Kills its process.
+    pub(crate) fn kill(self) {
+        self.process.kill();
+    }
+
+    /// Sends its process a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+}
+
+/// A command that a real node's agent executes.
+pub(crate) struct Asked {
+    stream: TcpStream,
+    command: String,
+}
+
+impl Asked {
+    /// Waits for its results.
+    pub(crate) fn end(self, time: Duration) -> Result<String, String> {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let mut line = String::new();
+        let read = BufReader::new(self.stream).read_line(&mut line);
+        assert!(read.is_ok() && line.ends_with('\n'), "{}: {read:?} {line:?}", self.command);
+        match line.trim_end().split_once(' ').unwrap_or((line.trim_end(), "")) {
+            ("ok", results) => Ok(results.to_owned()),
+            (_, error) => Err(error.to_owned()),
+        }
+    }
+
+    /// Waits for the end of traffic.
+    pub(crate) fn end_traffic(self, time: Duration) -> Tally {
+        let line = self.end(time + PATIENCE).unwrap();
+        let mut words = line.splitn(4, ' ');
+        let mut number = || words.next().unwrap().parse().unwrap();
+        let (right, wrong, failed) = (number(), number(), number());
+        Tally { right, wrong, failed, first: words.next().unwrap_or_default().to_owned() }
+    }
+}
+
+impl Library {
+    fn start(config: Config) -> Self {
+        let id = config.harbor;
+        let node = Node::start(config.threads(1)).unwrap();
+        let agent = node.spawn("agent", Agent::default()).unwrap();
+        node.register_global(&format!("R{}", id.get()), &agent).unwrap();
+        Self { node, agent }
+    }
+
+    /// Calls anybody with a packed command.
+    pub(crate) fn call(&self, to: impl Into<Destination>, request: Vec<u8>) -> Result<Payload, CallError> {
+        self.node.call_raw_blocking(to, Kind::LUA, request, CALL_TIME)
+    }
+
+    /// Runs traffic to its end.
+    pub(crate) fn traffic(&self, traffic: Traffic) -> Tally {
+        let time = traffic.time + PATIENCE;
+        self.node.call_blocking(&self.agent, traffic, time).unwrap()
+    }
+
+    /// How this node's link to another one stands.
+    pub(crate) fn link_state(&self, harbor: u8) -> Option<LinkState> {
+        let status = self.node.status().unwrap();
+        status.peers.iter().find(|peer| peer.harbor.get() == harbor).map(|peer| peer.state)
+    }
+
+    /// Waits until this node has a link to that one.
+    pub(crate) fn wait_linked(&self, harbor: u8) {
+        self.node.wait_linked(HarborId::new(harbor), PATIENCE).unwrap();
+    }
+}
+
+impl Program {
+    /// The path of its control socket.
+    pub(crate) fn control(&self) -> &str {
+        self.control.to_str().unwrap()
+    }
+
+    /// `skyharbor call --via` this node.
+    pub(crate) fn call(&self, arguments: &[&str]) -> Result<String, String> {
+        let head = ["call", "--via", self.control(), "--timeout", "30s"];
+        reply(&output(&[&head[..], arguments].concat()))
+    }
+
+    /// What it wrote.
+    pub(crate) fn log(&self) -> &Log {
+        self.process.log()
+    }
+
+    /// Kills its process.
+    pub(crate) fn kill(self) {
+        self.process.kill();
+    }
+
+    /// Ends it as an operator does.
+    pub(crate) fn stop(self) {
+        let status = self.process.stop();
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+impl Member {
+    /// The id of its node.
+    pub(crate) fn id(&self) -> u8 {
+        match self {
+            Self::Real(real) => real.id,
+            Self::Library(library) => library.node.harbor().get(),
+            Self::Program(program) => program.id,
+        }
+    }
+
+    /// The global name of its agent or echo.
+    pub(crate) fn name(&self) -> String {
+        let letter = match self {
+            Self::Real(_) => 'L',
+            Self::Library(_) => 'R',
+            Self::Program(_) => 'E',
+        };
+        format!("{letter}{}", self.id())
+    }
+
+    /// The handle of its agent or echo.
+    pub(crate) fn handle(&self) -> Handle {
+        match self {
+            Self::Real(real) => real.handle,
+            Self::Library(library) => library.agent.handle(),
+            Self::Program(program) => program.handle,
+        }
+    }
+
+    /// Has its agent call another one by name or by handle, and checks the echo.
+    pub(crate) fn call(&self, target: &str, number: u64, size: usize) -> Result<(), String> {
+        match self {
+            Self::Real(real) => match real.ask(&format!("call {target} {number} {size}"))?.as_str() {
+                "right" => Ok(()),
+                outcome => Err(outcome.to_owned()),
+            },
+            Self::Library(library) => {
+                let sent = agent::echo(number, size);
+                let reply =
+                    library.call(destination(target), sent.clone()).map_err(|reason| reason.to_string())?;
+                if reply[..] == sent[..] { Ok(()) } else { Err("wrong".to_owned()) }
+            }
+            Self::Program(program) => {
+                let number = number.to_string();
+                // JSON on a command line: letters, and not too many.
+                let letters: String = text(7, size).iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+                let text = format!("\"{letters}\"");
+                let reply = program.call(&[target, "\"echo\"", &number, &text])?;
+                if reply == format!("[\"echo\",{number},{text}]") { Ok(()) } else { Err(reply) }
+            }
+        }
+    }
+}
+
+/// A target as it is written.
+pub(crate) fn destination(target: &str) -> Destination {
+    if target.starts_with(':') {
+        target.parse::<Handle>().unwrap().into()
+    } else {
+        target.parse::<Name>().unwrap().into()
+    }
+}
+
+/// Every member calls every other one, by name and by handle, with this many bytes.
+pub(crate) fn assert_mesh(members: &[&Member], size: usize) {
+    let mut number = 0;
+    for from in members {
+        for to in members.iter().filter(|to| to.id() != from.id()) {
+            for target in [to.name(), to.handle().to_string()] {
+                number += 1;
+                let called = from.call(&target, number, size);
+                assert_eq!(called, Ok(()), "{} calls {} as {target}", from.name(), to.name());
+            }
+        }
+    }
+}
