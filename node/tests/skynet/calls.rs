@@ -144,7 +144,8 @@ fn bursts(master: Sort) {
             assert_eq!(counted, Ok((count, 0)), "Rust sends to {target}");
         }
     }
-    four.world.assert_healthy();
+    // A real node says so when 1,024 messages wait for one service: that is what a burst is.
+    four.world.assert_healthy_but("May overload, message queue length = ");
 }
 
 #[test]

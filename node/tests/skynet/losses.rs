@@ -4,7 +4,6 @@ use crate::agent::{CALL_TIME, arguments, echo};
 use crate::process::PATIENCE;
 use crate::program::until;
 use crate::world::{Library, Member, Sort, World, assert_mesh, destination};
-use rustix::process::Signal;
 use skyharbor::message::{Kind, LinkState};
 use skyharbor::prelude::*;
 use std::io::{Read, Write};
@@ -55,10 +54,10 @@ fn a_real_node_that_stands_still_costs_deadlines_only() {
     let real = world.real(3);
     let to = real.handle();
     assert!(rust.call(to, echo(1, 1)).is_ok());
-    real.signal(Signal::STOP);
+    real.process().pause();
     let late = rust.node.call_raw_blocking(to, Kind::LUA, echo(2, 10), millis(200));
     assert_eq!(late, Err(CallError::Timeout));
-    real.signal(Signal::CONT);
+    real.process().go_on();
     assert_eq!(rust.call(to, echo(3, 10)).as_deref(), Ok(&echo(3, 10)[..]));
     world.assert_healthy();
 }
