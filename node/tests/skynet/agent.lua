@@ -150,9 +150,9 @@ function commands.say(_, target, time, ...)
 	end, ...)
 end
 
--- Callers that call one of the targets with one of the sizes again and again, a number of times or for a time:
--- how many replies were right, wrong, not there.
-function commands.traffic(_, targets, sizes, callers, calls, time)
+-- Callers that call one of the targets with one of the sizes again and again, a number of times or for a time, with a
+-- pause after each call: how many replies were right, wrong, not there.
+function commands.traffic(_, targets, sizes, callers, calls, time, pause)
 	targets, sizes = split(targets), split(sizes)
 	local right, wrong, failed, first = 0, 0, 0, ""
 	local ends = skynet.now() + time
@@ -176,6 +176,9 @@ function commands.traffic(_, targets, sizes, callers, calls, time)
 			while made < calls and skynet.now() < ends do
 				made = made + 1
 				one(caller * 1000000 + made)
+				if pause > 0 then
+					skynet.sleep(pause)
+				end
 			end
 			living = living - 1
 			if living == 0 then

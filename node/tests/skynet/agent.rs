@@ -101,6 +101,8 @@ pub(crate) struct Traffic {
     /// Calls of each caller.
     pub(crate) calls: u64,
     pub(crate) time: Duration,
+    /// How long a caller waits after a reply.
+    pub(crate) pause: Duration,
 }
 
 /// What became of calls.
@@ -185,8 +187,19 @@ impl Agent {
                     }
                 }
             }
-            agent.call_next(ctx, id, caller, made + 1);
+            agent.pause(ctx, id, caller, made);
         });
+    }
+}
+
+impl Agent {
+    fn pause(&mut self, ctx: &mut Context<'_, Self>, id: u64, caller: u64, made: u64) {
+        let pause = self.jobs[&id].traffic.pause;
+        if pause.is_zero() {
+            return self.call_next(ctx, id, caller, made + 1);
+        }
+        let set = ctx.after(pause, move |agent, ctx| agent.call_next(ctx, id, caller, made + 1));
+        assert!(set.is_ok(), "one timer of each caller");
     }
 }
 

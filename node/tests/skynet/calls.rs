@@ -6,6 +6,7 @@ use crate::world::{Library, Real, Sort, World, destination};
 use skyharbor::message::Kind;
 use skyharbor::prelude::*;
 use skyharbor::seri::{Value, unpack};
+use std::time::Duration;
 
 /// Bytes of text beside a command. A real node that has to send about 8 MB ends itself.
 const SIZES: [usize; 8] = [0, 1, 63, 64, 4 << 10, 64 << 10, 1 << 20, 7 << 20];
@@ -39,24 +40,14 @@ impl Four {
     fn targets_of_lua(&self) -> Vec<String> {
         let rust = &self.rust[0];
         let lua = &self.lua[1];
-        vec![
-            format!("R{}", rust.node.harbor().get()),
-            rust.agent.handle().to_string(),
-            lua.name(),
-            lua.handle().to_string(),
-        ]
+        vec![rust.name(), rust.agent.handle().to_string(), lua.name(), lua.handle().to_string()]
     }
 
     /// Rust to Lua, Rust to Rust, as names and as handles.
     fn targets_of_rust(&self) -> Vec<String> {
         let rust = &self.rust[1];
         let lua = &self.lua[1];
-        vec![
-            lua.name(),
-            lua.handle().to_string(),
-            format!("R{}", rust.node.harbor().get()),
-            rust.agent.handle().to_string(),
-        ]
+        vec![lua.name(), lua.handle().to_string(), rust.name(), rust.agent.handle().to_string()]
     }
 }
 
@@ -105,14 +96,27 @@ fn callers(master: Sort) {
     let Some(four) = four(master) else { return };
     let sizes = vec![0, 1, 63, 64, 4 << 10, 64 << 10];
     for target in four.targets_of_lua() {
-        let traffic =
-            Traffic { targets: Vec::new(), sizes: sizes.clone(), callers: 64, calls: 20, time: PATIENCE };
+        let traffic = Traffic {
+            targets: Vec::new(),
+            sizes: sizes.clone(),
+            callers: 64,
+            calls: 20,
+            time: PATIENCE,
+            pause: Duration::ZERO,
+        };
         let tally = four.lua[0].begin_traffic(&target, &traffic).end_traffic(PATIENCE);
         assert_eq!(tally, Tally::clean(64 * 20), "Lua calls {target}");
     }
     for target in four.targets_of_rust() {
         let targets = vec![destination(&target)];
-        let traffic = Traffic { targets, sizes: sizes.clone(), callers: 64, calls: 20, time: PATIENCE };
+        let traffic = Traffic {
+            targets,
+            sizes: sizes.clone(),
+            callers: 64,
+            calls: 20,
+            time: PATIENCE,
+            pause: Duration::ZERO,
+        };
         assert_eq!(four.rust[0].traffic(traffic), Tally::clean(64 * 20), "Rust calls {target}");
     }
     four.world.assert_healthy();

@@ -1,16 +1,20 @@
-//! Mixed traffic for a long time: every reply is checked.
+//! Mixed traffic for a long time: every reply is checked, every one-way message counted.
 
-use crate::agent::{Tally, Traffic};
-use crate::world::{Library, Real, Sort, World, destination};
+use crate::agent::{Burst, CALL_TIME, Tally, Traffic};
+use crate::process::PATIENCE;
+use crate::world::{Library, Program, Real, Sort, World, destination};
+use skyharbor::clock::Instant;
 use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
 /// The environment variable with the minutes, a fraction if need be.
 const MINUTES: &str = "SKYNET_MINUTES";
-const DEFAULT_TIME: Duration = Duration::from_secs(5);
+const DEFAULT_TIME: Duration = Duration::from_secs(3);
 /// Callers of each node.
 const CALLERS: u64 = 8;
+/// One-way messages of one burst.
+const BURST: i64 = 500;
 
 /// What the traffic calls with: mostly small, some large.
 fn sizes() -> Vec<usize> {
@@ -25,10 +29,17 @@ fn time() -> Duration {
     Duration::from_secs_f64(minutes * 60.0)
 }
 
-/// Three real nodes and two of ours call each other and the echo of our program.
-fn mixed(master: Sort, time: Duration) {
-    let Some(world) = World::found() else { return };
-    let (lua, rust): (Vec<Real>, Vec<Library>) = match master {
+/// Three real nodes and two of ours, all of which call all others, and our program, whose echo is called.
+struct Six {
+    lua: Vec<Real>,
+    rust: Vec<Library>,
+    program: Program,
+    world: World,
+}
+
+fn six(master: Sort) -> Option<Six> {
+    let world = World::found()?;
+    let (lua, rust) = match master {
         Sort::Real => {
             let lua = vec![world.real_master(1), world.real(2), world.real(3)];
             (lua, vec![world.library(4), world.library(5)])
@@ -38,53 +49,77 @@ fn mixed(master: Sort, time: Duration) {
             ([3, 4, 5].map(|id| world.real(id)).into(), rust)
         }
     };
-    let program = world.join(Sort::Program, 6);
-    let mut all: Vec<(u8, String)> = Vec::new();
-    for real in &lua {
-        let id = real.handle().harbor().get();
-        all.extend([(id, real.name()), (id, real.handle().to_string())]);
-    }
-    for library in &rust {
-        let id = library.node.harbor().get();
-        all.extend([(id, format!("R{id}")), (id, library.agent.handle().to_string())]);
-    }
-    all.extend([(program.id(), program.name()), (program.id(), program.handle().to_string())]);
-    let others = |id| {
-        let names = all.iter().filter(|(of, _)| *of != id).map(|(_, name)| name.as_str());
-        names.collect::<Vec<_>>()
-    };
-    let traffic =
-        Traffic { targets: Vec::new(), sizes: sizes(), callers: CALLERS, calls: u64::MAX >> 1, time };
+    let program = world.program(6);
+    Some(Six { lua, rust, program, world })
+}
 
-    let lua_calls: Vec<_> = lua
-        .iter()
-        .map(|real| real.begin_traffic(&others(real.handle().harbor().get()).join(","), &traffic))
-        .collect();
-    let (traffic, others) = (&traffic, &others);
-    let tallies = thread::scope(|scope| {
-        let calls: Vec<_> = rust
+impl Six {
+    /// Everybody but one node, by name and by handle.
+    fn others(&self, own: u8) -> Vec<String> {
+        let lua = self.lua.iter().map(|real| (real.name(), real.handle()));
+        let rust = self.rust.iter().map(|library| (library.name(), library.agent.handle()));
+        let all = lua.chain(rust).chain([("E6".to_owned(), self.program.handle())]);
+        all.filter(|(_, handle)| handle.harbor().get() != own)
+            .flat_map(|(name, handle)| [name, handle.to_string()])
+            .collect()
+    }
+
+    /// Bursts to and fro until the time is over; how many messages.
+    fn bursts(&self, time: Duration) -> u64 {
+        let (lua, rust, end) = (&self.lua[1], &self.rust[1], Instant::now() + time);
+        let mut messages = 0;
+        let mut round = 0;
+        while Instant::now() < end {
+            round += 1;
+            let counted = lua.ask(&format!("burst {} round{round} {BURST} 200", rust.name()));
+            assert_eq!(counted, Ok(format!("{BURST} 0")), "Lua to Rust, round {round}");
+            let burst =
+                Burst { to: lua.handle().into(), tag: format!("round{round}"), count: BURST, size: 200 };
+            let counted = rust.node.call_blocking(&rust.agent, burst, PATIENCE).unwrap();
+            assert_eq!(counted, Ok((BURST, 0)), "Rust to Lua, round {round}");
+            messages += 2 * BURST as u64;
+            // The pause until the next one is a call that takes a second.
+            assert_eq!(lua.ask("later 100 slept").as_deref(), Ok("slept"));
+        }
+        messages
+    }
+}
+
+fn mixed(master: Sort) {
+    let Some(six) = six(master) else { return };
+    let time = time();
+    let pause = Duration::from_millis(10);
+    let traffic =
+        Traffic { targets: Vec::new(), sizes: sizes(), callers: CALLERS, calls: 1 << 62, time, pause };
+    let begin =
+        |real: &Real| real.begin_traffic(&six.others(real.handle().harbor().get()).join(","), &traffic);
+    let lua: Vec<_> = six.lua.iter().map(begin).collect();
+    let (messages, rust) = thread::scope(|scope| {
+        let calls: Vec<_> = six
+            .rust
             .iter()
             .map(|library| {
-                let targets = others(library.node.harbor().get()).into_iter().map(destination).collect();
-                scope.spawn(move || library.traffic(Traffic { targets, ..traffic.clone() }))
+                let others = six.others(library.node.harbor().get());
+                let targets = others.iter().map(|target| destination(target)).collect();
+                let traffic = Traffic { targets, ..traffic.clone() };
+                scope.spawn(move || library.traffic(traffic))
             })
             .collect();
-        calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
+        let messages = six.bursts(time);
+        (messages, calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>())
     });
-    let mut total = Tally::default();
-    let lua_tallies = lua_calls.into_iter().map(|calls| calls.end_traffic(time));
-    for (who, tally) in
-        lua_tallies.map(|tally| ("Lua", tally)).chain(tallies.into_iter().map(|tally| ("Rust", tally)))
-    {
-        say(&format!(
-            "{master:?} master, {time:?}: from {who}: {} right, {} wrong, {} failed {}",
-            tally.right, tally.wrong, tally.failed, tally.first
-        ));
-        total.add(tally);
-    }
-    assert!(total.right > 0);
-    assert_eq!(total, Tally::clean(total.right));
-    world.assert_healthy();
+    let mut from_lua = Tally::default();
+    lua.into_iter().for_each(|calls| from_lua.add(calls.end_traffic(time + CALL_TIME)));
+    let mut from_rust = Tally::default();
+    rust.into_iter().for_each(|tally| from_rust.add(tally));
+    say(&format!(
+        "{time:?}, {master:?} master: {} replies to Lua, {} to Rust, {messages} one-way messages",
+        from_lua.right, from_rust.right
+    ));
+    assert_eq!(from_lua, Tally::clean(from_lua.right), "calls of Lua");
+    assert_eq!(from_rust, Tally::clean(from_rust.right), "calls of Rust");
+    assert!(from_lua.right > 0 && from_rust.right > 0);
+    six.world.assert_healthy();
 }
 
 /// Shown although the test passes.
@@ -94,10 +129,10 @@ fn say(line: &str) {
 
 #[test]
 fn mixed_traffic_under_a_real_master() {
-    mixed(Sort::Real, time());
+    mixed(Sort::Real);
 }
 
 #[test]
 fn mixed_traffic_under_our_master() {
-    mixed(Sort::Library, time());
+    mixed(Sort::Library);
 }

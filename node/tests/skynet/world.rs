@@ -316,11 +316,12 @@ impl Real {
     /// Traffic from its agent.
     pub(crate) fn begin_traffic(&self, targets: &str, traffic: &Traffic) -> Asked {
         let sizes: Vec<_> = traffic.sizes.iter().map(ToString::to_string).collect();
-        let Traffic { callers, calls, time, .. } = traffic;
+        let Traffic { callers, calls, time, pause, .. } = traffic;
         self.begin(&format!(
-            "traffic {targets} {} {callers} {calls} {}",
+            "traffic {targets} {} {callers} {calls} {} {}",
             sizes.join(","),
-            time.as_millis() / 10
+            time.as_millis() / 10,
+            pause.as_millis() / 10,
         ))
     }
 
@@ -373,6 +374,11 @@ impl Library {
         Self { node, agent }
     }
 
+    /// Its agent's global name.
+    pub(crate) fn name(&self) -> String {
+        format!("R{}", self.node.harbor().get())
+    }
+
     /// Calls anybody with a packed command.
     pub(crate) fn call(&self, to: impl Into<Destination>, request: Vec<u8>) -> Result<Payload, CallError> {
         self.node.call_raw_blocking(to, Kind::LUA, request, CALL_TIME)
@@ -400,6 +406,11 @@ impl Program {
     /// The path of its control socket.
     pub(crate) fn control(&self) -> &str {
         self.control.to_str().unwrap()
+    }
+
+    /// Its echo's handle.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
     }
 
     /// `skyharbor call --via` this node.
