@@ -199,6 +199,14 @@ function commands.burst(_, target, tag, count, size)
 	return within(CALL_TIME, skynet.call, target, "lua", "noted", tag)
 end
 
+-- A table there and back, as text.
+function commands.score(_, target)
+	local score = { player = "bob", points = 7.25, tags = { "x", "y" }, levels = { [10] = "ten" } }
+	local better = skynet.call(address(target), "lua", "score", score)
+	local tags = table.concat(better.tags, ",")
+	return better.player, better.points, tags, better.levels[10], better.levels[30], tostring(better.best)
+end
+
 -- Returns when this node has lost the node.
 function commands.lost(_, id)
 	harbor.link(id)

@@ -104,11 +104,14 @@ fn what_real_nodes_see_of_a_killed_node_of_ours() {
         assert_eq!(from.ask("call E2 1 100").as_deref(), Ok("right"));
     }
     let watching = [master.begin("lost 2"), real.begin("lost 2")];
+    own.process().pause();
+    let waiting = real.begin("call E2 2 100 100");
     own.kill();
     for watching in watching {
         assert_eq!(watching.end(PATIENCE).as_deref(), Ok("lost"), "harbor.link returns");
     }
     // A real node never fails a call to a lost node: nothing that a dead process could do.
+    assert_eq!(waiting.end(PATIENCE).as_deref(), Ok("late"));
     assert_eq!(real.ask("call E2 1 100 30").as_deref(), Ok("late"));
     assert_eq!(real.ask("call L1 1 100").as_deref(), Ok("right"), "the others go on");
 
@@ -175,4 +178,25 @@ fn a_burnt_id_is_refused_and_harms_nobody() {
     let other = world.library(3);
     assert_eq!(master.ask("call R3 1 10").as_deref(), Ok("right"));
     assert_eq!(other.call(destination("L1"), echo(1, 10)).as_deref(), Ok(&echo(1, 10)[..]));
+}
+
+#[test]
+fn a_real_node_that_is_stuck_behind_a_dead_joiner_is_freed() {
+    let Some(world) = World::found() else { return };
+    let master = world.real_master(1);
+    let rust = world.library(2);
+    rust.wait_linked(1);
+    // Somebody joins as node 9 and never connects to anyone.
+    let mut dead = TcpStream::connect(world.master()).unwrap();
+    let hello = [b"\x14\x0cH\x0a\x09|".as_slice(), b"127.0.0.1:00001"].concat();
+    dead.write_all(&hello).unwrap();
+    master.log().wait_for("Harbor 9 ");
+    let real = world.start_real(3, false);
+    real.log().wait_for("Waiting for 3 harbors");
+    real.log().wait_for("Harbor 1 connected");
+    real.log().wait_for("Harbor 2 connected");
+    drop(dead);
+    let real = real.ready();
+    assert_eq!(real.ask("call R2 1 10").as_deref(), Ok("right"));
+    assert_eq!(real.ask("call L1 1 10").as_deref(), Ok("right"));
 }

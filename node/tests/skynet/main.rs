@@ -15,8 +15,11 @@ mod agent;
 mod calls;
 mod losses;
 mod mixes;
+mod names;
 mod process;
 #[path = "../program/mod.rs"]
 mod program;
+mod services;
 mod soak;
+mod values;
 mod world;

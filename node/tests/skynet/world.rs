@@ -162,6 +162,11 @@ impl World {
         Program { process, id, control, handle }
     }
 
+    /// Where the master is.
+    pub(crate) fn master(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.master)
+    }
+
     /// Starts a node of this sort that joins, and waits until it runs.
     pub(crate) fn join(&self, sort: Sort, id: u8) -> Member {
         match sort {
@@ -264,6 +269,11 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
+    /// What it wrote.
+    pub(crate) fn log(&self) -> &Log {
+        self.process.log()
+    }
+
     /// Waits until its agent runs.
     pub(crate) fn ready(self) -> Real {
         let Self { process, id, links } = self;
@@ -417,6 +427,11 @@ impl Program {
     pub(crate) fn call(&self, arguments: &[&str]) -> Result<String, String> {
         let head = ["call", "--via", self.control(), "--timeout", "30s"];
         reply(&output(&[&head[..], arguments].concat()))
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// What it wrote.

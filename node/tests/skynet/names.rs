@@ -1,0 +1,80 @@
+//! Global names: who has one, who is told, what becomes of a dead owner's.
+
+use crate::agent::{Agent, echo};
+use crate::process::PATIENCE;
+use crate::world::{World, destination};
+
+#[test]
+fn both_sides_find_the_same_owner() {
+    let Some(world) = World::found() else { return };
+    let master = world.real_master(1);
+    let rust = world.library(2);
+    let real = world.real(3);
+    let late = world.library(4);
+    for from in [&master, &real] {
+        assert_eq!(from.ask("query R2 3000"), Ok(rust.agent.handle().to_string()));
+        assert_eq!(from.ask("query R4 3000"), Ok(late.agent.handle().to_string()));
+    }
+    for from in [&rust, &late] {
+        assert_eq!(from.node.query("L3".parse().unwrap(), PATIENCE), Ok(real.handle()));
+        assert_eq!(from.node.query("R2".parse().unwrap(), PATIENCE), Ok(rust.agent.handle()));
+    }
+    world.assert_healthy();
+}
+
+#[test]
+fn a_name_of_a_lua_service_is_not_taken_away() {
+    let Some(world) = World::found() else { return };
+    let master = world.real_master(1);
+    let real = world.real(2);
+    let rust = world.library(3);
+    let thief = rust.node.spawn("thief", Agent::default()).unwrap();
+    assert!(rust.node.register_global("L2", &thief).is_err(), "the loser is told");
+    for from in [&master, &real] {
+        assert_eq!(from.ask("query L2 3000"), Ok(real.handle().to_string()));
+        assert_eq!(from.ask("call L2 1 10").as_deref(), Ok("right"));
+    }
+    assert_eq!(rust.node.query("L2".parse().unwrap(), PATIENCE), Ok(real.handle()));
+    world.assert_healthy();
+}
+
+#[test]
+fn a_name_follows_its_owner_to_a_fresh_id() {
+    let Some(world) = World::found() else { return };
+    let master = world.real_master(1);
+    let real = world.real(2);
+    let own = |id| {
+        let library = world.library(id);
+        let moved = library.node.spawn("moved", Agent::default()).unwrap();
+        library.node.register_global("MOVED", &moved).unwrap();
+        (library, moved.handle())
+    };
+    let (first, before) = own(3);
+    for from in [&master, &real] {
+        assert_eq!(from.ask("query MOVED 3000"), Ok(before.to_string()));
+    }
+    first.node.shutdown(PATIENCE).unwrap();
+    master.log().wait_for("slave 3 is down");
+    let (second, after) = own(4);
+    assert_ne!(before, after);
+    assert_eq!(second.call(destination("MOVED"), echo(1, 10)).as_deref(), Ok(&echo(1, 10)[..]));
+    for from in [&master, &real] {
+        crate::program::until("the name has moved", || from.ask("query MOVED 3000") == Ok(after.to_string()));
+        assert_eq!(from.ask("call MOVED 1 10").as_deref(), Ok("right"));
+    }
+}
+
+#[test]
+fn a_dead_owners_name_answers_with_errors_under_our_master() {
+    let Some(world) = World::found() else { return };
+    let _master = world.library_master(1);
+    let real = world.real(2);
+    let own = world.program(3);
+    assert_eq!(real.ask("call E3 1 10").as_deref(), Ok("right"));
+    own.kill();
+    assert_eq!(real.ask("lost 3").as_deref(), Ok("lost"));
+    crate::program::until("the name answers with an error", || {
+        real.ask("call E3 1 10 30").is_ok_and(|outcome| outcome.starts_with("failed "))
+    });
+    assert_eq!(real.ask("call R1 1 10").as_deref(), Ok("right"));
+}
