@@ -139,6 +139,14 @@ function commands.call(_, target, number, size, time)
 	return within(time or CALL_TIME, echoed, target, number, size)
 end
 
+-- One call that leaves its trace in the log.
+function commands.traced(_, target)
+	return within(CALL_TIME, function()
+		skynet.trace()
+		return echoed(target, 1, 10)
+	end)
+end
+
 -- Any call: "replied" and its results as text.
 function commands.say(_, target, time, ...)
 	return within(time, function(...)
@@ -274,6 +282,12 @@ skynet.start(function()
 		end
 		if session == 0 then
 			return commands[command](source, ...)
+		end
+		if command == "forward" then
+			-- Its answer comes from the target.
+			skynet.ignoreret()
+			local target = ...
+			return skynet.redirect(address(target), source, "lua", session, skynet.pack("echo", select(2, ...)))
 		end
 		skynet.ret(skynet.pack(commands[command](source, ...)))
 	end)

@@ -19,6 +19,7 @@ mod names;
 mod process;
 #[path = "../program/mod.rs"]
 mod program;
+mod routes;
 mod services;
 mod soak;
 mod values;
