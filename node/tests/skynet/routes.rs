@@ -46,7 +46,7 @@ fn a_request_of_ours_that_lua_passes_on_is_answered_by_the_last_one() {
         let echoed = arguments("echo", [Value::Int(7), Value::Bytes(b"text".into())]);
         assert_eq!(reply.as_deref(), Ok(&echoed[..]), "through a real node to {last}");
     };
-    [lua.name(), other.name(), passing.name()].map(forwarded);
+    [lua.name(), other.name(), passing.name()].into_iter().for_each(forwarded);
     let pending: usize = rust.node.status().unwrap().peers.iter().map(|peer| peer.pending).sum();
     assert_eq!(pending, 0, "an answer from another node ends the call too");
     forwarded(rust.name());
