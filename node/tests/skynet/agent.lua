@@ -159,7 +159,7 @@ function commands.say(_, target, time, ...)
 end
 
 -- Callers that call one of the targets with one of the sizes again and again, a number of times or for a time, with a
--- pause after each call: how many replies were right, wrong, not there.
+-- pause after each call, none after one that fails: how many replies were right, wrong, not there.
 function commands.traffic(_, targets, sizes, callers, calls, time, pause)
 	targets, sizes = split(targets), split(sizes)
 	local right, wrong, failed, first = 0, 0, 0, ""
@@ -176,14 +176,18 @@ function commands.traffic(_, targets, sizes, callers, calls, time, pause)
 		else
 			failed = failed + 1
 			first = first ~= "" and first or string.format("%s: %s %s", target, outcome, why or "")
+			return false
 		end
+		return true
 	end
 	for caller = 1, callers do
 		skynet.fork(function()
 			local made = 0
 			while made < calls and skynet.now() < ends do
 				made = made + 1
-				one(caller * 1000000 + made)
+				if not one(caller * 1000000 + made) then
+					break
+				end
 				if pause > 0 then
 					skynet.sleep(pause)
 				end

@@ -92,7 +92,8 @@ impl Agent {
     }
 }
 
-/// Callers that call one of the targets with one of the sizes again and again, a number of times or for a time.
+/// Callers that call one of the targets with one of the sizes again and again, a number of times or for a time. One whose
+/// call fails makes no more.
 #[derive(Clone)]
 pub(crate) struct Traffic {
     pub(crate) targets: Vec<Destination>,
@@ -163,12 +164,7 @@ impl Agent {
     fn call_next(&mut self, ctx: &mut Context<'_, Self>, id: u64, caller: u64, made: u64) {
         let job = self.jobs.get_mut(&id).expect("a job lives as long as its callers");
         if made > job.traffic.calls || ctx.now() >= job.deadline {
-            job.living -= 1;
-            if job.living == 0 {
-                let Job { tally, answer, .. } = self.jobs.remove(&id).expect("it was there");
-                answer.reply(ctx, tally);
-            }
-            return;
+            return self.end_caller(ctx, id);
         }
         let number = caller * 1_000_000 + made;
         let random = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
@@ -185,6 +181,7 @@ impl Agent {
                     if tally.first.is_empty() {
                         tally.first = format!("{target:?}: {reason}");
                     }
+                    return agent.end_caller(ctx, id);
                 }
             }
             agent.pause(ctx, id, caller, made);
@@ -193,6 +190,15 @@ impl Agent {
 }
 
 impl Agent {
+    fn end_caller(&mut self, ctx: &mut Context<'_, Self>, id: u64) {
+        let job = self.jobs.get_mut(&id).expect("a job lives as long as its callers");
+        job.living -= 1;
+        if job.living == 0 {
+            let Job { tally, answer, .. } = self.jobs.remove(&id).expect("it was there");
+            answer.reply(ctx, tally);
+        }
+    }
+
     fn pause(&mut self, ctx: &mut Context<'_, Self>, id: u64, caller: u64, made: u64) {
         let pause = self.jobs[&id].traffic.pause;
         if pause.is_zero() {

@@ -1,14 +1,15 @@
 //! What is lost: a real node, the master, a node of ours; and what goes on.
 
-use crate::agent::{CALL_TIME, arguments, echo};
+use crate::agent::{Burst, CALL_TIME, Tally, Traffic, arguments, echo};
 use crate::process::PATIENCE;
 use crate::program::until;
-use crate::world::{Library, Member, Sort, World, assert_mesh, destination};
+use crate::world::{Library, Member, Real, Sort, World, assert_mesh, destination};
 use skyharbor::message::{Kind, LinkState};
 use skyharbor::prelude::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 /// Waits until so many calls of this node wait for that one.
 fn wait_pending(library: &Library, harbor: u8, calls: usize) {
@@ -44,6 +45,33 @@ fn a_killed_real_node_fails_our_calls_and_comes_back_with_a_fresh_id() {
     let again = Member::Real(world.real(4));
     let (master, rust) = (Member::Real(master), Member::Library(rust));
     assert_mesh(&[&master, &rust, &again], 100);
+}
+
+#[test]
+fn a_real_node_killed_under_load_costs_its_own_calls_only() {
+    let Some(world) = World::found() else { return };
+    let _master = world.real_master(1);
+    let rust = world.library(2);
+    let (killed, other) = (world.real(3), world.library(4));
+    let traffic = |to: Destination, calls| Traffic {
+        targets: vec![to],
+        sizes: vec![0, 100, 64 << 10],
+        callers: 32,
+        calls,
+        time: PATIENCE,
+        pause: Duration::ZERO,
+    };
+    let (to_killed, to_other) = (killed.handle().into(), other.agent.handle().into());
+    let [lost, kept] = thread::scope(|scope| {
+        let lost = scope.spawn(|| rust.traffic(traffic(to_killed, 100_000_000)));
+        let kept = scope.spawn(|| rust.traffic(traffic(to_other, 200)));
+        wait_pending(&rust, 3, 16);
+        killed.kill();
+        [lost, kept].map(|traffic| traffic.join().unwrap())
+    });
+    assert_eq!(kept, Tally::clean(32 * 200));
+    assert!(lost.right > 0 && lost.first.contains("node 3"), "{lost:?}");
+    assert_eq!((lost.wrong, lost.failed), (0, 32), "each caller's last call failed: {lost:?}");
 }
 
 #[test]
@@ -199,4 +227,60 @@ fn a_real_node_that_is_stuck_behind_a_dead_joiner_is_freed() {
     let real = real.ready();
     assert_eq!(real.ask("call R2 1 10").as_deref(), Ok("right"));
     assert_eq!(real.ask("call L1 1 10").as_deref(), Ok("right"));
+}
+
+#[test]
+fn a_burst_into_a_node_that_stands_still_arrives_when_it_goes_on() {
+    let Some(world) = World::found() else { return };
+    let master = world.real_master(1);
+    let rust = world.library(2);
+    let real = world.real(3);
+    assert!(rust.call(real.handle(), echo(1, 1)).is_ok());
+    real.process().pause();
+    // More than sockets hold.
+    let burst = Burst { to: real.handle().into(), tag: "still".to_owned(), count: 10_000, size: 4 << 10 };
+    let counted = thread::scope(|scope| {
+        let sending = scope.spawn(|| rust.node.call_blocking(&rust.agent, burst, PATIENCE).unwrap());
+        for number in 0..10 {
+            let request = echo(number, 1000);
+            assert_eq!(rust.call(master.handle(), request.clone()).as_deref(), Ok(&request[..]));
+        }
+        real.process().go_on();
+        sending.join().unwrap()
+    });
+    assert_eq!(counted, Ok((10_000, 0)));
+    world.assert_healthy_but("May overload, message queue length = ");
+}
+
+/// Nodes of ours without a master look for it again and again.
+#[test]
+fn nodes_of_ours_join_a_real_master_that_comes_later_and_one_that_comes_back() {
+    let Some(world) = World::found() else { return };
+    let (one, two) = (world.library(2), world.library(4));
+    let ours = [Member::Library(two), Member::Program(world.program(3))];
+    let request = echo(1, 10);
+    let first = thread::scope(|scope| {
+        let waiting = scope.spawn(|| one.call(destination("L1"), request.clone()));
+        let master = world.real_master(1);
+        assert_eq!(waiting.join().unwrap().as_deref(), Ok(&request[..]), "a call waits for a name");
+        master
+    });
+    let joined = |master: Real| {
+        let master = Member::Real(master);
+        for member in &ours {
+            until("it has joined", || member.call("L1", 1, 10).is_ok());
+        }
+        assert_mesh(&[&master, &ours[0], &ours[1]], 100);
+        match master {
+            Member::Real(real) => real,
+            Member::Library(_) | Member::Program(_) => unreachable!("it is what it was"),
+        }
+    };
+    joined(first).kill();
+    until("it noticed", || one.link_state(1) == Some(LinkState::Down));
+    assert_mesh(&[&ours[0], &ours[1]], 100);
+    // Another process with the same id and address; its ids are fresh.
+    let second = joined(world.real_master(1));
+    until("it has joined", || one.call(destination("L1"), request.clone()).is_ok());
+    assert_eq!(second.ask("call R2 1 10").as_deref(), Ok("right"), "it knows the names of before");
 }

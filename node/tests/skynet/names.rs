@@ -1,8 +1,9 @@
 //! Global names: who has one, who is told, what becomes of a dead owner's.
 
-use crate::agent::{Agent, echo};
+use crate::agent::{Agent, Burst, echo};
 use crate::process::PATIENCE;
-use crate::world::{World, destination};
+use crate::world::{Sort, World, destination};
+use std::thread;
 
 #[test]
 fn both_sides_find_the_same_owner() {
@@ -77,4 +78,57 @@ fn a_dead_owners_name_answers_with_errors_under_our_master() {
         real.ask("call E3 1 10 30").is_ok_and(|outcome| outcome.starts_with("failed "))
     });
     assert_eq!(real.ask("call R1 1 10").as_deref(), Ok("right"));
+}
+
+/// Each message to a name that nobody has asks for it again; all wait, and arrive in their order.
+fn burst_before_the_name(sort: Sort) {
+    let Some(world) = World::found() else { return };
+    let master = world.first(sort, 1);
+    let lua = world.real(2);
+    let rust = world.library(3);
+    let from_lua = lua.begin("burst LATE burst 1000 100");
+    // Its question shows that the messages before it were sent.
+    assert_eq!(lua.ask("query LATE 10").as_deref(), Ok("late"));
+    let late = rust.node.spawn("late", Agent::default()).unwrap();
+    rust.node.register_global("LATE", &late).unwrap();
+    assert_eq!(from_lua.end(PATIENCE).as_deref(), Ok("1000 0"));
+    let burst = Burst { to: destination("LUALATE"), tag: "burst".to_owned(), count: 1000, size: 100 };
+    let from_rust = thread::scope(|scope| {
+        let sending = scope.spawn(|| rust.node.call_blocking(&rust.agent, burst, PATIENCE).unwrap());
+        assert_eq!(lua.ask("query LUALATE 10").as_deref(), Ok("late"));
+        assert_eq!(lua.ask("register LUALATE").as_deref(), Ok("registered"));
+        sending.join().unwrap()
+    });
+    assert_eq!(from_rust, Ok((1000, 0)));
+    drop(master);
+    world.assert_healthy_but("May overload, message queue length = ");
+}
+
+#[test]
+fn messages_wait_for_a_name_under_a_real_master() {
+    burst_before_the_name(Sort::Real);
+}
+
+#[test]
+fn messages_wait_for_a_name_under_our_master() {
+    burst_before_the_name(Sort::Library);
+}
+
+#[test]
+fn many_names() {
+    let Some(world) = World::found() else { return };
+    let lua = world.real_master(1);
+    let rust = world.library(2);
+    let other = world.library(3);
+    for number in 0..300 {
+        rust.node.register_global(&format!("rust{number}"), &rust.agent).unwrap();
+        assert_eq!(lua.ask(&format!("register lua{number}")).as_deref(), Ok("registered"));
+    }
+    for number in 0..300 {
+        let name = |of: &str| format!("{of}{number}").parse().unwrap();
+        assert_eq!(other.node.query(name("lua"), PATIENCE), Ok(lua.handle()));
+        assert_eq!(other.node.query(name("rust"), PATIENCE), Ok(rust.agent.handle()));
+        assert_eq!(lua.ask(&format!("query rust{number} 3000")), Ok(rust.agent.handle().to_string()));
+    }
+    world.assert_healthy();
 }
