@@ -24,11 +24,12 @@ fn both_sides_find_the_same_owner() {
 }
 
 #[test]
-fn a_name_of_a_lua_service_is_not_taken_away() {
+fn a_name_that_a_lua_service_is_known_to_have_is_not_taken_away() {
     let Some(world) = World::found() else { return };
     let master = world.real_master(1);
     let real = world.real(2);
     let rust = world.library(3);
+    assert_eq!(rust.node.query("L2".parse().unwrap(), PATIENCE), Ok(real.handle()));
     let thief = rust.node.spawn("thief", Agent::default()).unwrap();
     assert!(rust.node.register_global("L2", &thief).is_err(), "the loser is told");
     for from in [&master, &real] {
@@ -100,8 +101,8 @@ fn burst_before_the_name(sort: Sort) {
         sending.join().unwrap()
     });
     assert_eq!(from_rust, Ok((1000, 0)));
-    drop(master);
     world.assert_healthy_but("May overload, message queue length = ");
+    drop(master);
 }
 
 #[test]
