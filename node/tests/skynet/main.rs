@@ -13,6 +13,7 @@
 
 mod agent;
 mod calls;
+mod leases;
 mod losses;
 mod mixes;
 mod names;

@@ -44,10 +44,11 @@ pub(crate) struct Library {
     pub(crate) agent: Addr<Agent>,
 }
 
-/// A process of our program, with an echo whose global name is `E` and its id, and a table of values, `K` and its id.
+/// A process of our program, with an echo whose global name is `E` and its label, and a table of values, `K` and its
+/// label. The label is its id, unless that is leased.
 pub(crate) struct Program {
     process: Process,
-    id: u8,
+    label: u8,
     control: PathBuf,
     handle: Handle,
 }
@@ -135,31 +136,44 @@ impl World {
 
     /// Starts our program as a node that hosts the master.
     pub(crate) fn program_master(&self, id: u8) -> Program {
-        self.start_program(id, &format!("standalone = \"127.0.0.1:{}\"", self.master))
+        self.start_program(id, &format!("harbor = {id}\nstandalone = \"127.0.0.1:{}\"", self.master)).ready()
     }
 
     /// Starts our program as a node that joins.
     pub(crate) fn program(&self, id: u8) -> Program {
-        self.start_program(id, &format!("master = \"127.0.0.1:{}\"", self.master))
+        self.start_program(id, &format!("harbor = {id}\nmaster = \"127.0.0.1:{}\"", self.master)).ready()
     }
 
-    fn start_program(&self, id: u8, role: &str) -> Program {
-        let control = self.folder.path().join(format!("own{id}.sock"));
-        let path = self.folder.path().join(format!("own{id}.toml"));
+    /// Starts our program with an id from a range; its names end in `label`. The folder remembers the id.
+    pub(crate) fn start_leased(&self, label: u8, range: [u8; 2]) -> StartingProgram {
+        let lease = self.folder.path().join(format!("lease{label}"));
+        let keys = format!("harbor = {range:?}\nlease = \"{}\"\n", lease.display());
+        self.start_program(label, &format!("{keys}master = \"127.0.0.1:{}\"", self.master))
+    }
+
+    /// Writes the record of a lease as a node wrote it that took this id long ago.
+    pub(crate) fn remember_lease(&self, label: u8, id: u8) {
+        let record = format!("skyharbor lease 1\nid {id}\nrefused 0\ntaken 1000000000\n");
+        let step = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let sum = record.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+        let path = self.folder.path().join(format!("lease{label}"));
+        fs::write(path, format!("{record}sum {sum:016x}\n")).unwrap();
+    }
+
+    fn start_program(&self, label: u8, role: &str) -> StartingProgram {
+        let control = self.folder.path().join(format!("own{label}.sock"));
+        let path = self.folder.path().join(format!("own{label}.toml"));
         let service = |kind, name: String| format!("[[service]]\nkind = \"{kind}\"\nname = \"{name}\"\n");
         let text = format!(
-            "thread = 1\nharbor = {id}\naddress = \"127.0.0.1:0\"\n{role}\ncontrol = \"{}\"\n{}{}",
+            "thread = 1\naddress = \"127.0.0.1:0\"\n{role}\ncontrol = \"{}\"\n{}{}",
             control.display(),
-            service("echo", format!("E{id}")),
-            service("kv", format!("K{id}")),
+            service("echo", format!("E{label}")),
+            service("kv", format!("K{label}")),
         );
         fs::write(&path, text).unwrap();
         let process = Process::start(&mut skyharbor(&["run", path.to_str().unwrap()]));
-        self.logs.borrow_mut().push((Sort::Program, id, process.log().clone()));
-        let echo = process.log().wait_for(&format!("service echo E{id} at "));
-        let handle = echo.rsplit(' ').next().unwrap().parse().unwrap();
-        process.log().wait_for("running");
-        Program { process, id, control, handle }
+        self.logs.borrow_mut().push((Sort::Program, label, process.log().clone()));
+        StartingProgram { process, label, control }
     }
 
     /// Where the master is.
@@ -282,6 +296,29 @@ impl Starting {
         let control = words.next().unwrap().parse().unwrap();
         let handle = line.split(" at ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
         Real { process, id, links, control, handle }
+    }
+}
+
+/// A process of our program that was started.
+pub(crate) struct StartingProgram {
+    process: Process,
+    label: u8,
+    control: PathBuf,
+}
+
+impl StartingProgram {
+    /// What it wrote.
+    pub(crate) fn log(&self) -> &Log {
+        self.process.log()
+    }
+
+    /// Waits until it runs.
+    pub(crate) fn ready(self) -> Program {
+        let Self { process, label, control } = self;
+        process.log().wait_for("running");
+        let echo = process.log().wait_for(&format!("service echo E{label} at "));
+        let handle = echo.rsplit(' ').next().unwrap().parse().unwrap();
+        Program { process, label, control, handle }
     }
 }
 
@@ -452,12 +489,12 @@ impl Program {
 }
 
 impl Member {
-    /// The id of its node.
+    /// The id of its node, or the label of one whose id is leased.
     pub(crate) fn id(&self) -> u8 {
         match self {
             Self::Real(real) => real.id,
             Self::Library(library) => library.node.harbor().get(),
-            Self::Program(program) => program.id,
+            Self::Program(program) => program.label,
         }
     }
 
