@@ -219,6 +219,51 @@ function commands.score(_, target)
 	return better.player, better.points, tags, better.levels[10], better.levels[30], tostring(better.best)
 end
 
+-- Any call of type debug.
+function commands.debug(_, target, time, ...)
+	return within(time, function(...)
+		return "replied", skynet.call(address(target), "debug", ...)
+	end, ...)
+end
+
+-- Channels by their ids; what they bring is noted.
+local channels = {}
+
+local function channel_of(id)
+	if not id or not channels[id] then
+		local multicast = require "skynet.multicast"
+		local channel = multicast.new {
+			channel = id,
+			dispatch = function(channel, source, number)
+				commands.note(source, "channel" .. channel.channel, number)
+			end,
+		}
+		id = channel.channel
+		channels[id] = channel
+	end
+	return channels[id]
+end
+
+function commands.channel()
+	return channel_of().channel
+end
+
+function commands.subscribe(_, id)
+	channel_of(id):subscribe()
+	return "subscribed"
+end
+
+function commands.publish(_, id, count)
+	for number = 1, count do
+		channel_of(id):publish(number)
+	end
+	return "published"
+end
+
+function commands.heard(_, id, source)
+	return commands.noted(address(source), "channel" .. id)
+end
+
 -- Returns when this node has lost the node.
 function commands.lost(_, id)
 	harbor.link(id)

@@ -16,6 +16,7 @@ mod calls;
 mod leases;
 mod losses;
 mod mixes;
+mod multicast;
 mod names;
 mod process;
 #[path = "../program/mod.rs"]

@@ -84,3 +84,20 @@ fn a_real_node_is_pinged_without_a_trace() {
     assert_eq!(rust.call(lua.handle(), echo(1, 1)).as_deref(), Ok(&echo(1, 1)[..]));
     world.assert_healthy();
 }
+
+#[test]
+fn our_services_answer_ping_and_no_other_question_of_a_debugger() {
+    let Some(world) = World::found() else { return };
+    let lua = world.real_master(1);
+    let rust = world.library(2);
+    let own = world.program(3);
+    for target in [rust.agent.handle(), own.handle()] {
+        assert_eq!(lua.ask(&format!("debug {target} 3000 PING")).as_deref(), Ok("replied"));
+        for question in ["INFO", "STAT", "RUN return", "KILL"] {
+            let outcome = lua.ask(&format!("debug {target} 3000 {question}")).unwrap();
+            assert!(outcome.starts_with("failed "), "{question}: {outcome}");
+        }
+        assert_eq!(lua.ask(&format!("call {target} 1 10")).as_deref(), Ok("right"), "it lives");
+    }
+    world.assert_healthy();
+}
