@@ -188,6 +188,16 @@ pub const MULTICAST_SUBSCRIBERS_MAX: usize = 1 << 16;
 pub const MULTICAST_WAITING_MAX: usize = 8192;
 /// How long a multicast service waits for the data center, or for another node's multicast service.
 pub const MULTICAST_TIME_MAX: Duration = Duration::from_secs(5);
+/// Keys of the built-in data center, those of tables included.
+pub const DATACENTER_ENTRIES_MAX: usize = 1 << 20;
+/// Bytes of strings in the built-in data center, keys and values.
+pub const DATACENTER_BYTES_MAX: usize = 256 << 20;
+/// Keys of one path in the built-in data center.
+pub const DATACENTER_KEYS_MAX: usize = 128;
+/// Calls that wait for values of the built-in data center.
+pub const DATACENTER_WAITERS_MAX: usize = 65_536;
+/// Bytes of strings in the path that one call waits for.
+pub const DATACENTER_WAIT_BYTES_MAX: usize = 4096;
 
 /// The largest configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -204,6 +214,7 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 const _: () = assert!(KV_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(MULTICAST_CHANNELS_MAX < 1 << 23, "channel ids have 23 bits of their own");
+const _: () = assert!(DATACENTER_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);

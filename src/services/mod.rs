@@ -5,16 +5,20 @@
 //!
 //! | service | speaks |
 //! |---|---|
+//! | [`DataCenter`] | `"QUERY"`, `"UPDATE"` and `"WAIT"` of values under paths of keys, as Skynet's |
 //! | [`Echo`] | anything: the answer is what came |
 //! | [`Kv`] | `"get", key` and `"set", key, value` |
 //! | [`Multicast`] | channels for services of this node; Skynet's `multicastd` for other nodes |
 
 #![forbid(unsafe_code)]
 
+mod datacenter;
 mod echo;
 mod kv;
 pub mod multicast;
+mod watch;
 
+pub use datacenter::DataCenter;
 pub use echo::Echo;
 pub use kv::Kv;
 pub use multicast::Multicast;
