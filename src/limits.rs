@@ -198,6 +198,12 @@ pub const DATACENTER_KEYS_MAX: usize = 128;
 pub const DATACENTER_WAITERS_MAX: usize = 65_536;
 /// Bytes of strings in the path that one call waits for.
 pub const DATACENTER_WAIT_BYTES_MAX: usize = 4096;
+/// The longest name of a unique service.
+pub const UNIQUE_NAME_BYTES_MAX: usize = 255;
+/// Calls that wait for unique services.
+pub const UNIQUE_WAITERS_MAX: usize = 65_536;
+/// How long a service manager of another node is waited for when all unique services are listed.
+pub const UNIQUE_LIST_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The largest configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;

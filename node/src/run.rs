@@ -114,6 +114,11 @@ fn spawn_named<S: Service>(node: &Node, name: &str, service: S) -> Result<Handle
         node.register_local(name, &addr)?;
     } else {
         node.register_global(name, &addr)?;
+        match node.register_unique(name, &addr) {
+            Ok(()) | Err(skyharbor::Error::NotStandalone) => {}
+            // Another node of the cluster had it launched in this moment: that one stays the unique one.
+            Err(error) => tracing::warn!("service {name}: {error}"),
+        }
     }
     Ok(addr.handle())
 }

@@ -44,6 +44,9 @@ mod tests;
 
 use crate::limits::{CALL_DEADLINE, CONFIG_BYTES_MAX};
 use crate::message::HarborId;
+use crate::runtime::{Service, StartError};
+use crate::seri::Value;
+use crate::services::{Echo, Factories, Kv};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -99,8 +102,10 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The deadline of calls that bring none of their own.
     pub default_deadline: Duration,
-    /// Built-in services to start, for programs.
+    /// Built-in services to start, for programs. On a standalone node they can be launched from the whole cluster, too.
     pub services: Vec<ServiceEntry>,
+    /// What can be launched by name from the whole cluster, if this node is standalone.
+    pub factories: Factories,
     notes: Vec<Problem>,
 }
 
@@ -202,6 +207,7 @@ impl Config {
             control: None,
             default_deadline: CALL_DEADLINE,
             services: Vec::new(),
+            factories: Factories::default(),
             notes: Vec::new(),
         }
     }
@@ -345,6 +351,43 @@ impl Config {
     pub fn service(mut self, kind: ServiceKind, name: impl Into<String>) -> Self {
         self.services.push(ServiceEntry { kind, name: name.into() });
         self
+    }
+
+    /// Lets a standalone node launch services of this kind for its whole cluster, besides `echo` and `kv`: in Lua with
+    /// `skynet.uniqueservice(true, name, …)`. The factory gets the values behind the name; see [`Factories::add`].
+    ///
+    /// ```
+    /// use skyharbor::prelude::*;
+    /// struct Room { players_max: i64 }
+    /// impl Service for Room {}
+    ///
+    /// let config = Config::local().harbor(1).address("127.0.0.1:2526").standalone("127.0.0.1:2013").service_kind(
+    ///     "room",
+    ///     |arguments| Ok(Room { players_max: arguments.first().and_then(|most| most.as_int()).unwrap_or(64) }),
+    /// );
+    /// assert!(config.factories.contains("room"));
+    /// ```
+    #[must_use]
+    pub fn service_kind<S, F>(mut self, name: &str, factory: F) -> Self
+    where
+        S: Service,
+        F: Fn(&[Value]) -> Result<S, StartError> + Send + Sync + 'static,
+    {
+        self.factories.add(name, factory);
+        self
+    }
+
+    /// What a standalone node can launch: `factories`, and the services that have a global name under that name.
+    pub(super) fn launchable(&self) -> Factories {
+        let mut factories = self.factories.clone();
+        for entry in &self.services {
+            match entry.kind {
+                _ if entry.name.starts_with('.') || factories.contains(&entry.name) => {}
+                ServiceKind::Echo => factories.add(&entry.name, |_| Ok(Echo)),
+                ServiceKind::Kv => factories.add(&entry.name, |_| Ok(Kv::default())),
+            }
+        }
+        factories
     }
 
     /// Checks every value and how they fit together.

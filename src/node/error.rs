@@ -46,6 +46,9 @@ pub enum Error {
     /// The local name is malformed or taken.
     #[error("the local name {0:?} is malformed or taken")]
     LocalName(String),
+    /// Unique services are kept by the node that hosts the master, and this is another one.
+    #[error("only a standalone node has unique services")]
+    NotStandalone,
     /// Threads did not end in time and were left behind.
     #[error("{} thread(s) did not end in time; stuck in {services:?}", services.len())]
     Stuck {

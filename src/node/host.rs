@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  start:     config checked ─► lanes ─► runtime ─► listening (if linked) ─► I/O thread ─► worker threads
-//!             ─► listening where a host's name had to be resolved
+//!             ─► listening where a host's name had to be resolved ─► SERVICE and DATACENTER (if standalone)
 //!  shutdown:  harbor leaves ─► services end, calls get Shutdown ─► I/O thread ends ─► workers end ─► joined
 //! ```
 
@@ -17,6 +17,7 @@ use crate::queue::{LaneReceiver, Lanes};
 use crate::runtime::{
     Addr, Destination, NEVER, Outgoing, Request, Runtime, Service, Settings, Spawn, SpawnError, Target,
 };
+use crate::services::{DataCenter, Provide, ServiceManager};
 use crate::sync::{Condvar, Doorbell, Mutex};
 use crossbeam::channel;
 use std::fmt;
@@ -33,6 +34,8 @@ pub struct Node {
     runtime: Runtime,
     harbor: HarborId,
     threads: Threads,
+    /// The `SERVICE` of a standalone node.
+    manager: Option<Addr<ServiceManager>>,
     stopping: Arc<Stopping>,
     ended: bool,
 }
@@ -106,6 +109,7 @@ impl Node {
             runtime,
             harbor: config.harbor,
             threads: Threads::new(),
+            manager: None,
             stopping: Arc::default(),
             ended: false,
         };
@@ -128,7 +132,22 @@ impl Node {
         }
         // 5. Listeners whose hosts had to be resolved.
         opening.map_or(Ok(()), Opening::wait)?;
+        // 6. What the other nodes of the cluster wait for.
+        node.offer(&config)?;
         Ok(node)
+    }
+
+    /// Starts the services that every node of a Skynet cluster expects of the one that hosts the master, in its order.
+    fn offer(&mut self, config: &Config) -> Result<(), Error> {
+        if config.role() != Role::Standalone {
+            return Ok(());
+        }
+        let data_center = self.spawn("DATACENTER", DataCenter::default())?;
+        self.register_global("DATACENTER", &data_center)?;
+        let manager = self.spawn("SERVICE", ServiceManager::new(config.launchable()))?;
+        self.register_global("SERVICE", &manager)?;
+        self.manager = Some(manager);
+        Ok(())
     }
 
     /// The node's id; 0 = alone.
@@ -219,6 +238,19 @@ impl Node {
     pub fn register_local<S>(&self, name: &str, service: &Addr<S>) -> Result<(), Error> {
         let registered = self.runtime.register_local(name, service.handle());
         registered.map_err(|_| Error::LocalName(name.to_owned()))
+    }
+
+    /// Makes a service of this standalone node the one that `skynet.uniqueservice(true, name)` and
+    /// `skynet.queryservice(true, name)` find from every node of the cluster; who waits for it is answered.
+    ///
+    /// # Errors
+    /// [`Error::NotStandalone`]; [`Error::LocalName`] if there is a unique service of that name; [`Error::Call`] if the
+    /// node shuts down.
+    pub fn register_unique<S>(&self, name: &str, service: &Addr<S>) -> Result<(), Error> {
+        let manager = self.manager.ok_or(Error::NotStandalone)?;
+        self.register_local(&ServiceManager::local_name(name), service)?;
+        self.call_blocking(&manager, Provide(name.to_owned()), NEVER)?;
+        Ok(())
     }
 
     /// The service of this node with a local name.
