@@ -26,6 +26,9 @@ use std::fmt;
 /// A key is a string, a boolean or a number; 1 and 1.0 are the same. A set table and one that grew by its keys are the same.
 /// A waiter is woken by an update of exactly its path, and only if nothing was there before.
 ///
+/// Different from `datacenterd` on purpose: it has bounds; a table is no key; a refused update changes nothing, where Lua may
+/// leave empty tables behind; and once nobody waits below a path any more it can be waited for itself.
+///
 /// Refusals are what `datacenterd` raises as errors, and bounds. A caller of this node gets the code, one of another node
 /// Skynet's ERROR ([`CallError::Remote`]), a Lua caller "call failed":
 ///
