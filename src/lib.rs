@@ -87,8 +87,9 @@ pub use message::{
 };
 pub use node::{Config, ConfigError, Error, Node, Stopper};
 pub use runtime::{
-    Addr, Bounded, Context, Destination, Disposition, Global, Handler, Later, Message, Methods, NEVER,
-    Overrun, Reply, Request, Responder, Service, Spawn, SpawnError, StartError, Target, Tick, TimerId, Wire,
+    Addr, BY_VARIANT, Bounded, Context, Destination, Disposition, Global, Handler, Later, Message, Methods,
+    NEVER, Overrun, Reply, Request, Responder, Service, Spawn, SpawnError, StartError, Target, Tick, TimerId,
+    Wire,
 };
 
 use std::time::Duration;
@@ -115,9 +116,9 @@ pub const fn hz(rate: u32) -> Duration {
 pub mod prelude {
     pub use crate::metrics::Count;
     pub use crate::{
-        Addr, Bounded, CallError, Config, Context, Destination, Disposition, Error, Global, Handle, Handler,
-        HarborId, Kind, Message, Methods, NEVER, Name, NameError, Node, Overrun, Payload, Reply, Request,
-        Responder, SendError, SendReason, Service, Session, Spawn, SpawnError, StartError, Tick, TimerId,
-        Wire, hz, millis, secs,
+        Addr, BY_VARIANT, Bounded, CallError, Config, Context, Destination, Disposition, Error, Global,
+        Handle, Handler, HarborId, Kind, Message, Methods, NEVER, Name, NameError, Node, Overrun, Payload,
+        Reply, Request, Responder, SendError, SendReason, Service, Session, Spawn, SpawnError, StartError,
+        Tick, TimerId, Wire, hz, millis, secs,
     };
 }

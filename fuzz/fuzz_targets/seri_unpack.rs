@@ -1,15 +1,15 @@
-//! Any bytes as packed values: no panic, and what was read is written and read again as the same.
+//! Any bytes as packed values: no panic, what was read, as values or as a type, is written and read again as the same, and
+//! each fault has a path.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use serde::Deserialize;
-use skyharbor::seri::{Limits, PackError, Reader, Value, from_values, pack, unpack, unpack_with};
+use serde::{Deserialize, Serialize};
+use skyharbor::seri::{Limits, PackError, Reader, Value, from_values, pack, to_values, unpack, unpack_with};
 use std::collections::BTreeMap;
 
 /// A type that asks for every kind of value.
-#[derive(Debug, Deserialize)]
-#[allow(dead_code)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Any {
     Unit,
     Number(i64),
@@ -33,10 +33,29 @@ enum Loose {
     Map(BTreeMap<String, Loose>),
 }
 
+fn packed(any: &Any) -> Result<Vec<u8>, PackError> {
+    let mut bytes = Vec::new();
+    to_values(any, &mut bytes).map(|()| bytes)
+}
+
+/// As bytes, since NaN is not equal to itself.
+fn check_typed(bytes: &[u8]) {
+    match from_values::<Any>(bytes) {
+        Ok(any) => match packed(&any) {
+            Ok(first) => {
+                let again = from_values::<Any>(&first).expect("what was packed can be unpacked");
+                assert_eq!(packed(&again), Ok(first));
+            }
+            Err(error) => assert_eq!(error, PackError::TooDeep),
+        },
+        Err(fault) => assert!(!fault.path(bytes).is_empty() && fault.offset <= bytes.len()),
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let mut reader = Reader::new(bytes);
     while let Ok(Some(_)) = reader.read() {}
-    let _ = from_values::<Any>(bytes);
+    check_typed(bytes);
     let _ = from_values::<Loose>(bytes);
     let _ = from_values::<(Value, Vec<Option<u8>>, BTreeMap<String, Value>)>(bytes);
     let _ = unpack_with(bytes, &Limits { depth_max: 3, bytes_max: 64 });

@@ -2,7 +2,7 @@
 
 use super::cell::{Behaviour, Core, Invoke, Letter, Running};
 use super::context::Context;
-use super::methods::{pack_request, split_name};
+use super::methods::{pack_request, unpack_request};
 use super::respond::{Encode, Origin};
 use super::service::{Handler, Request, Wire};
 use super::worker::Worker;
@@ -186,8 +186,7 @@ impl<R: Wire> sealed::Route<R> for Handle {
 
     fn unpack(packed: sealed::Packed) -> Option<R> {
         let Letter::Envelope(envelope) = packed.0 else { return None };
-        let (_, arguments) = split_name(envelope.body.bytes()?)?;
-        seri::from_values(arguments).ok()
+        unpack_request(envelope.body.bytes()?)
     }
 
     fn reply(body: Body) -> Result<R::Reply, CallError> {

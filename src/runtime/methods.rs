@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::respond::Encode;
-use super::service::{Handler, Service, Wire};
+use super::service::{BY_VARIANT, Handler, Service, Wire};
 use crate::message::{CallError, Envelope, Kind, Payload};
 use crate::queue::Parcel;
 use crate::seri;
@@ -15,7 +15,14 @@ pub struct Methods<S: Service> {
 }
 
 /// Methods by name, sorted.
-pub(crate) struct MethodTable<S: Service>(Vec<(&'static str, Method<S>)>);
+pub(crate) struct MethodTable<S: Service>(Vec<Entry<S>>);
+
+struct Entry<S: Service> {
+    name: &'static str,
+    method: Method<S>,
+    /// The name is a variant's and part of the request.
+    is_variant: bool,
+}
 
 impl<S: Service> Methods<S> {
     /// The table of a service type, `None` if it has no methods.
@@ -23,36 +30,48 @@ impl<S: Service> Methods<S> {
         let mut methods = Self { table: MethodTable(Vec::new()) };
         S::methods(&mut methods);
         let mut table = methods.table;
-        table.0.sort_by_key(|(name, _)| *name);
-        let twice = table.0.windows(2).find(|pair| pair[0].0 == pair[1].0);
+        table.0.sort_by_key(|entry| entry.name);
+        let twice = table.0.windows(2).find(|pair| pair[0].name == pair[1].name);
         if let Some(pair) = twice {
-            panic!("the method name {:?} is registered twice", pair[0].0);
+            panic!("the method name {:?} is registered twice", pair[0].name);
         }
         (!table.0.is_empty()).then_some(table)
     }
 
-    /// Lets bytes reach the handler of `R`, under the name [`Wire::NAME`].
+    /// Lets bytes reach the handler of `R`, under the name [`Wire::NAME`], or with [`BY_VARIANT`] under the name of each
+    /// variant.
     ///
     /// # Panics
-    /// The first spawn of a service panics if it registers one name twice.
+    /// The first spawn of a service panics if it registers one name twice, or a type [`BY_VARIANT`] that serde reads as
+    /// something else than an enum.
     pub fn on<R: Wire>(&mut self) -> &mut Self
     where
         S: Handler<R>,
     {
-        self.table.0.push((R::NAME, run::<S, R>));
+        let method: Method<S> = run::<S, R>;
+        if R::NAME != BY_VARIANT {
+            self.table.0.push(Entry { name: R::NAME, method, is_variant: false });
+            return self;
+        }
+        let Some(names) = seri::variant_names::<R>() else {
+            panic!("{} has no method name and is no enum of methods", std::any::type_name::<R>())
+        };
+        self.table.0.extend(names.iter().map(|name| Entry { name, method, is_variant: true }));
         self
     }
 }
 
 impl<S: Service> MethodTable<S> {
-    /// The method that a message names with its first value, and its arguments.
+    /// The method that a message names with its first value, and the values that are its request.
     pub(crate) fn find<'m>(&self, envelope: &'m Envelope) -> Option<(Method<S>, &'m [u8])> {
         if envelope.kind != Kind::LUA {
             return None;
         }
-        let (name, arguments) = split_name(envelope.body.bytes()?)?;
-        let found = self.0.binary_search_by(|(key, _)| key.as_bytes().cmp(name)).ok()?;
-        Some((self.0[found].1, arguments))
+        let message = envelope.body.bytes()?;
+        let (name, arguments) = split_name(message)?;
+        let found = self.0.binary_search_by(|entry| entry.name.as_bytes().cmp(name)).ok()?;
+        let Entry { method, is_variant, .. } = self.0[found];
+        Some((method, if is_variant { message } else { arguments }))
     }
 }
 
@@ -63,7 +82,17 @@ fn run<S: Handler<R>, R: Wire>(service: &mut S, ctx: &mut Context<'_, S>, argume
             let reply = service.handle(request, ctx);
             ctx.finish(reply);
         }
-        Err(fault) => ctx.worker.settle(ctx.core.handle, fault.into()),
+        Err(fault) => {
+            // A caller on another node is told that the call failed and not why.
+            tracing::debug!(
+                service = ctx.label(),
+                source = %ctx.source(),
+                request = std::any::type_name::<R>(),
+                value = fault.path(arguments),
+                "a request was refused: {fault}"
+            );
+            ctx.worker.settle(ctx.core.handle, fault.into());
+        }
     }
 }
 
@@ -87,11 +116,19 @@ fn encode<T: serde::Serialize + Send + 'static>(value: Parcel) -> Result<Payload
 pub(crate) fn pack_request<R: Wire>(request: &R) -> Result<Payload, CallError> {
     let mut bytes = Vec::with_capacity(64);
     let unencodable = |_| CallError::Malformed { offset: 0, reason: "the request cannot be packed" };
-    seri::to_values(R::NAME, &mut bytes).map_err(unencodable)?;
+    if R::NAME != BY_VARIANT {
+        seri::to_values(R::NAME, &mut bytes).map_err(unencodable)?;
+    }
     seri::to_values(request, &mut bytes).map_err(unencodable)?;
     Ok(if bytes.len() <= Payload::INLINE_LEN {
         Payload::from(bytes.as_slice())
     } else {
         Payload::from(bytes)
     })
+}
+
+/// The request that was packed.
+pub(crate) fn unpack_request<R: Wire>(message: &[u8]) -> Option<R> {
+    let arguments = if R::NAME == BY_VARIANT { message } else { split_name(message)?.1 };
+    seri::from_values(arguments).ok()
 }

@@ -58,7 +58,9 @@ pub use context::{Context, NEVER, Overrun, Tick};
 pub use door::Inlet;
 pub use methods::Methods;
 pub use respond::{Later, Responder};
-pub use service::{Disposition, Handler, Message, Reply, Request, Service, SpawnError, StartError, Wire};
+pub use service::{
+    BY_VARIANT, Disposition, Handler, Message, Reply, Request, Service, SpawnError, StartError, Wire,
+};
 pub use shared::{Outgoing, Settings};
 pub use spawn::{Bounded, Spawn};
 

@@ -52,11 +52,37 @@ pub trait Request: Send + 'static {
 /// A request that can leave the process: packed as Skynet packs values.
 ///
 /// In Lua the request `Add(2)` with `NAME = "add"` arrives as the arguments `"add", 2`, and what the Lua function returns
-/// becomes the reply. A tuple struct is as many arguments as it has fields, a struct with named fields is one table.
+/// becomes the reply. A tuple struct is as many arguments as it has fields, a struct with named fields is one table, an
+/// enum is its variant's name and the variant's fields; a reply likewise. [`crate::seri`] has the rules.
 pub trait Wire: Request<Reply: Serialize + DeserializeOwned> + Serialize + DeserializeOwned {
-    /// The first argument, by which the receiver chooses its method.
+    /// The first argument, by which the receiver chooses its method; or [`BY_VARIANT`].
     const NAME: &'static str;
 }
+
+/// The [`Wire::NAME`] of a request that has none of its own. An enum of a service's commands is one: each variant is a
+/// method under the variant's name, as serde has it.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use skyharbor::prelude::*;
+/// #[derive(Serialize, Deserialize)]
+/// #[serde(rename_all = "lowercase")]
+/// enum Command {
+///     Get(String),          // "get", key
+///     Set(String, i64),     // "set", key, value
+///     Clear,                // "clear"
+/// }
+/// impl Request for Command {
+///     type Reply = Option<i64>;
+/// }
+/// impl Wire for Command {
+///     const NAME: &'static str = BY_VARIANT;
+/// }
+/// ```
+///
+/// Of another type it is the arguments alone, for a callee that expects no name before them; [`Methods::on`] takes
+/// enums only.
+pub const BY_VARIANT: &str = "\0";
 
 /// A service that takes requests of type `R`.
 pub trait Handler<R: Request>: Service {

@@ -61,7 +61,7 @@ pub(super) struct Fault {
 pub(super) struct Deserializer<'m, 'de> {
     pub(super) message: &'m Message<'de>,
     pub(super) place: Place,
-    /// Unit and tuples are as many values as they have fields.
+    /// Unit and tuples are as many values as they have fields, a variant has its name before them.
     is_message: bool,
     /// Options and newtypes around this value and those that it is in.
     wrappers: usize,
@@ -149,7 +149,7 @@ impl<'de> Deserializer<'_, 'de> {
     /// So many values of the message, so many elements of a table, or so many bytes.
     fn tuple<V: Visitor<'de>>(self, token: Token<'de>, len: usize, visitor: V) -> Result<V::Value, Fault> {
         match token {
-            _ if self.is_message => visitor.visit_seq(ListAccess::of_message(self, len)),
+            _ if self.is_message => visitor.visit_seq(ListAccess::of_message(self, 0, len)),
             Token::Bytes(bytes) if bytes.len() == len => visitor.visit_seq(ByteElements::new(bytes)),
             Token::Table { array_len } => TableView::new(self, array_len)?.visit_tuple(len, visitor),
             _ => self.any(token, visitor),
@@ -158,6 +158,7 @@ impl<'de> Deserializer<'_, 'de> {
 
     fn variant<V: Visitor<'de>>(self, token: Token<'de>, visitor: V) -> Result<V::Value, Fault> {
         match token {
+            Token::Bytes(_) if self.is_message => visitor.visit_enum(Variant::of_message(self)),
             Token::Bytes(_) => visitor.visit_enum(Variant::of_name(self)),
             Token::Table { array_len } => visitor.visit_enum(TableView::new(self, array_len)?.variant()?),
             _ => self.any(token, visitor),

@@ -16,13 +16,20 @@
 //!
 //! # Messages and serde
 //!
-//! A *message* is a sequence of values: `()` is none, a newtype is its one value, a tuple (tuple struct, array) has as
-//! many values as fields; everything else is exactly one value. When a message is read, surplus values are ignored
-//! and missing ones are nil. Within a value:
+//! A *message* is a sequence of values, what Lua code passes as arguments or returns:
+//!
+//! | Rust | values of the message | in Lua |
+//! |---|---|---|
+//! | `()`, unit struct | none | |
+//! | tuple, tuple struct, array | as many as fields | `a, b` |
+//! | variant of an enum | its name, then its fields as of a tuple struct; named fields are one table | `"add", a, b` |
+//! | newtype, everything else | one | `a` |
+//!
+//! When a message is read, surplus values are ignored and missing ones are nil. Within a value:
 //!
 //! | Rust | packed |
 //! |---|---|
-//! | `None`, `()`, unit struct | nil. A pair with nil does not exist: a field `()` needs `#[serde(default)]` |
+//! | `None`, `()`, unit struct | nil, and so is `Some(None)`. A pair with nil does not exist: a field `()` needs `#[serde(default)]` |
 //! | integer | integer; a `u64` above `i64::MAX` is an error. An integral float is read as one |
 //! | float | float. An integer is read as one |
 //! | `str`, `char`, bytes | string. Only UTF-8 is read as text; `Vec<u8>` and `serde_bytes` take any |
@@ -50,11 +57,13 @@ mod deserialize;
 mod error;
 mod format;
 mod outline;
+mod path;
 mod reader;
 mod serialize;
 mod tables;
 mod value;
 mod value_serde;
+mod variants;
 mod writer;
 
 pub use deserialize::from_values;
@@ -63,6 +72,7 @@ pub use format::Token;
 pub use reader::{Limits, Reader};
 pub use serialize::to_values;
 pub use value::{Table, Value, pack, pack_into, unpack, unpack_with};
+pub(crate) use variants::variant_names;
 pub use writer::Writer;
 
 #[cfg(test)]

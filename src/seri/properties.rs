@@ -2,6 +2,7 @@
 
 use super::outline::Outline;
 use super::*;
+use crate::limits::SERI_READ_DEPTH_MAX;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -214,11 +215,27 @@ proptest! {
         to_values(&value, &mut again).unwrap();
         prop_assert_eq!(from_values::<Rich>(&again), Ok(rich));
     }
+
+    #[test]
+    fn a_variant_comes_back_as_message_and_as_value(state in any_state()) {
+        let mut bytes = Vec::new();
+        to_values(&state, &mut bytes).unwrap();
+        prop_assert_eq!(from_values::<State>(&bytes), Ok(state.clone()));
+        let values = unpack(&bytes).unwrap();
+        prop_assert!(values[0].as_str().is_some_and(|name| variant_names::<State>().unwrap().contains(&name)));
+        bytes.clear();
+        to_values(&Some(&state), &mut bytes).unwrap();
+        prop_assert_eq!(from_values::<Option<State>>(&bytes), Ok(Some(state.clone())));
+        prop_assert_eq!(from_values::<State>(&bytes), Ok(state), "and in one table");
+    }
 }
 
 /// What may be done with bytes of a peer.
 fn check_bytes(bytes: &[u8]) -> Result<(), TestCaseError> {
     let _ = from_values::<Rich>(bytes);
+    if let Err(fault) = from_values::<State>(bytes) {
+        prop_assert!(fault.path(bytes).len() < 64 * (SERI_READ_DEPTH_MAX + 1));
+    }
     let _ = from_values::<(State, Vec<Option<u8>>, BTreeMap<i64, Value>)>(bytes);
     if let Ok(outline) = Outline::new(bytes, Limits::default()) {
         prop_assert!(outline.footprint() <= 16 * bytes.len());

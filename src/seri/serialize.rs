@@ -17,7 +17,7 @@ pub fn to_values<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Resul
 /// Writes one value, or the values of a message.
 struct Serializer<'s, 'w> {
     writer: &'s mut Writer<'w>,
-    /// Unit and tuples are as many values as they have fields.
+    /// Unit and tuples are as many values as they have fields, a variant has its name before them.
     is_message: bool,
 }
 
@@ -142,6 +142,10 @@ impl<'s, 'w> ser::Serializer for Serializer<'s, 'w> {
         value: &T,
     ) -> Result<(), PackError> {
         const EMPTY_TABLE_LEN: usize = 2;
+        if self.is_message {
+            self.writer.str(variant)?;
+            return value.serialize(Serializer::value(self.writer));
+        }
         let position = self.writer.position();
         self.writer.begin_table(0)?;
         self.writer.str(variant)?;
@@ -177,6 +181,10 @@ impl<'s, 'w> ser::Serializer for Serializer<'s, 'w> {
         variant: &'static str,
         len: usize,
     ) -> Result<Tables<'s, 'w>, PackError> {
+        if self.is_message {
+            self.writer.str(variant)?;
+            return Ok(Tables { writer: self.writer, depth: 0 });
+        }
         self.writer.begin_table(0)?;
         self.writer.str(variant)?;
         self.writer.begin_array(len)?;
@@ -199,10 +207,15 @@ impl<'s, 'w> ser::Serializer for Serializer<'s, 'w> {
         variant: &'static str,
         _: usize,
     ) -> Result<Tables<'s, 'w>, PackError> {
-        self.writer.begin_table(0)?;
+        let depth = if self.is_message {
+            1
+        } else {
+            self.writer.begin_table(0)?;
+            2
+        };
         self.writer.str(variant)?;
         self.writer.begin_table(0)?;
-        Ok(Tables { writer: self.writer, depth: 2 })
+        Ok(Tables { writer: self.writer, depth })
     }
 }
 

@@ -90,7 +90,7 @@ impl<'m, 'de> TableView<'m, 'de> {
             return Err(Fault::new(reason::VARIANT_FORM));
         }
         let name = self.source.inside(Place::Key(name));
-        Ok(Variant { name, content: self.source.inside(Place::Value(content)) })
+        Ok(Variant { name, content: Content::Value(self.source.inside(Place::Value(content))) })
     }
 
     fn outline(self) -> &'m Outline<'de> {
@@ -149,15 +149,16 @@ pub(super) struct ListAccess<'m, 'de, I> {
 }
 
 impl<'m, 'de> ListAccess<'m, 'de, ()> {
-    /// The values of a message as elements.
+    /// The values of a message as elements, but for those before `first`.
     pub(super) fn of_message(
         source: Deserializer<'m, 'de>,
+        first: usize,
         len: usize,
     ) -> ListAccess<'m, 'de, impl Iterator<Item = Entry>> {
         let outline = &source.message.outline;
         ListAccess {
             source,
-            elements: outline.values(),
+            elements: outline.values().skip(first),
             later: Vec::new().into_iter().peekable(),
             index: 0,
             left: len,
@@ -234,13 +235,21 @@ where
 /// A variant's name and content.
 pub(super) struct Variant<'m, 'de> {
     name: Deserializer<'m, 'de>,
-    content: Deserializer<'m, 'de>,
+    content: Content<'m, 'de>,
 }
 
 impl<'m, 'de> Variant<'m, 'de> {
     /// The name alone: the content is nil.
     pub(super) fn of_name(name: Deserializer<'m, 'de>) -> Self {
-        Self { name, content: name.inside(Place::Missing { offset: name.offset() }) }
+        Self { name, content: Content::Value(name.inside(Place::Missing { offset: name.offset() })) }
+    }
+
+    /// The name is the first value of the message, the content is the others.
+    pub(super) fn of_message(name: Deserializer<'m, 'de>) -> Self {
+        let outline = &name.message.outline;
+        let second = outline.values().nth(1);
+        let place = second.map_or(Place::Missing { offset: outline.bytes_len() }, Place::Value);
+        Self { name, content: Content::Arguments(name.inside(place)) }
     }
 }
 
@@ -249,12 +258,26 @@ impl<'m, 'de> de::EnumAccess<'de> for Variant<'m, 'de> {
     type Variant = Content<'m, 'de>;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content<'m, 'de>), Fault> {
-        Ok((seed.deserialize(self.name)?, Content(self.content)))
+        Ok((seed.deserialize(self.name)?, self.content))
     }
 }
 
 /// A variant's content.
-pub(super) struct Content<'m, 'de>(Deserializer<'m, 'de>);
+pub(super) enum Content<'m, 'de> {
+    /// One value.
+    Value(Deserializer<'m, 'de>),
+    /// The values of the message from the second on; here is that one.
+    Arguments(Deserializer<'m, 'de>),
+}
+
+impl<'m, 'de> Content<'m, 'de> {
+    /// The only value, or the first.
+    fn value(self) -> Deserializer<'m, 'de> {
+        match self {
+            Self::Value(value) | Self::Arguments(value) => value,
+        }
+    }
+}
 
 impl<'de> de::VariantAccess<'de> for Content<'_, 'de> {
     type Error = Fault;
@@ -265,11 +288,14 @@ impl<'de> de::VariantAccess<'de> for Content<'_, 'de> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        seed.deserialize(self.0)
+        seed.deserialize(self.value())
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
-        de::Deserializer::deserialize_tuple(self.0, len, visitor)
+        match self {
+            Self::Value(table) => de::Deserializer::deserialize_tuple(table, len, visitor),
+            Self::Arguments(first) => visitor.visit_seq(ListAccess::of_message(first, 1, len)),
+        }
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -277,7 +303,7 @@ impl<'de> de::VariantAccess<'de> for Content<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        de::Deserializer::deserialize_struct(self.0, "", fields, visitor)
+        de::Deserializer::deserialize_struct(self.value(), "", fields, visitor)
     }
 }
 

@@ -86,7 +86,6 @@ fn a_message_has_as_many_values_as_its_type_has_fields() {
     both_ways(vec![1, 2], &[list([int(1), int(2)])]);
     both_ways(Some((1, 2)), &[list([int(1), int(2)])]);
     both_ways(None::<u8>, &[Value::Nil]);
-    both_ways(Order::Stop, &["Stop".into()]);
     both_ways(Value::Nil, &[Value::Nil]);
 }
 
@@ -129,16 +128,21 @@ fn values_inside_a_message() {
 
 #[test]
 fn variants_are_names_or_tables_of_one_pair() {
-    both_ways(Order::Wait(Some(5)), &[pairs([("Wait".into(), int(5))])]);
-    both_ways(Order::Wait(None), &["Wait".into()]);
-    both_ways(vec![Order::Wait(None)], &[list(["Wait".into()])]);
-    both_ways(Order::Pair(1, 2), &[pairs([("Pair".into(), list([int(1), int(2)]))])]);
-    both_ways(
-        Order::Go { x: 1.0, fast: true },
-        &[pairs([("Go".into(), pairs([("x".into(), Value::Float(1.0)), ("fast".into(), true.into())]))])],
-    );
-    both_ways(Order::Of(Box::new(Order::Stop)), &[pairs([("Of".into(), "Stop".into())])]);
-    assert_eq!(typed(&[pairs([("Stop".into(), true.into())])]), Ok(Order::Stop), "as Lua may write it");
+    for (order, wanted) in [
+        (Order::Stop, "Stop".into()),
+        (Order::Wait(Some(5)), pairs([("Wait".into(), int(5))])),
+        (Order::Wait(None), "Wait".into()),
+        (Order::Pair(1, 2), pairs([("Pair".into(), list([int(1), int(2)]))])),
+        (
+            Order::Go { x: 1.0, fast: true },
+            pairs([("Go".into(), pairs([("x".into(), Value::Float(1.0)), ("fast".into(), true.into())]))]),
+        ),
+        (Order::Of(Box::new(Order::Stop)), pairs([("Of".into(), "Stop".into())])),
+    ] {
+        // An option is one value, whatever is in it.
+        both_ways(Some(order), &[wanted]);
+    }
+    assert_eq!(typed(&[pairs([("Stop".into(), true.into())])]), Ok(Some(Order::Stop)), "as Lua may write it");
     for (values, wanted) in [
         (int(1), reason::UNWANTED_INT),
         (list(["Stop".into()]), reason::VARIANT_FORM),
@@ -148,8 +152,39 @@ fn variants_are_names_or_tables_of_one_pair() {
         ("Halt".into(), reason::UNKNOWN_VARIANT),
         ("Pair".into(), reason::UNWANTED_NIL),
     ] {
-        assert_eq!(reason_of::<Order>(std::slice::from_ref(&values)), wanted, "{values:?}");
+        assert_eq!(reason_of::<Vec<Order>>(&[list([values.clone()])]), wanted, "{values:?}");
     }
+}
+
+#[test]
+fn a_message_that_is_a_variant_is_its_name_and_its_fields() {
+    both_ways(Order::Stop, &["Stop".into()]);
+    both_ways(Order::Wait(Some(5)), &["Wait".into(), int(5)]);
+    both_ways(Order::Wait(None), &["Wait".into(), Value::Nil]);
+    both_ways(Order::Pair(1, 2), &["Pair".into(), int(1), int(2)]);
+    let fields = pairs([("x".into(), Value::Float(1.0)), ("fast".into(), true.into())]);
+    both_ways(Order::Go { x: 1.0, fast: true }, &["Go".into(), fields]);
+    both_ways(
+        Order::Of(Box::new(Order::Pair(1, 2))),
+        &["Of".into(), pairs([("Pair".into(), list([int(1), int(2)]))])],
+    );
+    both_ways(Ok::<(), u8>(()), &["Ok".into(), Value::Nil]);
+
+    assert_eq!(typed(&["Wait".into()]), Ok(Order::Wait(None)), "what is missing is nil");
+    assert_eq!(typed(&["Stop".into(), int(1)]), Ok(Order::Stop), "what is too much is ignored");
+    assert_eq!(typed(&["Pair".into(), int(1), int(2), int(3)]), Ok(Order::Pair(1, 2)));
+    assert_eq!(
+        typed(&[pairs([("Pair".into(), list([int(1), int(2)]))])]),
+        Ok(Order::Pair(1, 2)),
+        "in one table"
+    );
+    let fault = |bytes: &[u8]| from_values::<Order>(bytes).map_err(|fault| (fault.offset, fault.reason));
+    assert_eq!(fault(b""), Err((0, reason::UNWANTED_NIL)));
+    assert_eq!(fault(b"\x24Halt"), Err((0, reason::UNKNOWN_VARIANT)));
+    assert_eq!(fault(b"\x24Pair\x0a\x01"), Err((7, reason::UNWANTED_NIL)));
+    assert_eq!(fault(b"\x24Pair\x0a\x01\x09"), Err((7, reason::UNWANTED_BOOL)));
+    assert_eq!(fault(b"\x14Go\x06\x00"), Err((3, reason::MISSING_FIELD)));
+    assert_eq!(fault(b"\x0a\x01"), Err((0, reason::UNWANTED_INT)));
 }
 
 #[test]
@@ -164,6 +199,33 @@ fn numbers_are_converted_only_without_loss() {
     assert_eq!(reason_of::<String>(&[true.into()]), reason::UNWANTED_BOOL);
     assert_eq!(packed(&(i64::MAX as u64 + 1)), Err(PackError::IntegerRange));
     assert_eq!(packed(&i128::MIN), Err(PackError::IntegerRange));
+}
+
+#[test]
+fn numbers_at_the_ends_of_their_types_come_back() {
+    both_ways(
+        (i8::MIN, i16::MIN, i32::MIN, i64::MIN),
+        &[i8::MIN.into(), i16::MIN.into(), i32::MIN.into(), i64::MIN].map(int),
+    );
+    let largest = [u8::MAX.into(), u16::MAX.into(), u32::MAX.into(), i64::MAX];
+    both_ways((u8::MAX, u16::MAX, u32::MAX, i64::MAX as u64), &largest.map(int));
+    for float in [f64::MAX, f64::MIN_POSITIVE, 5e-324, -0.0, f64::NEG_INFINITY, 2_f64.powi(63)] {
+        let back = typed::<f64>(&values(&float)).map(f64::to_bits);
+        assert_eq!(back, Ok(float.to_bits()), "{float:e}");
+    }
+    assert!(typed::<f64>(&values(&f64::NAN)).is_ok_and(f64::is_nan));
+    assert_eq!(typed::<i64>(&[Value::Float(-(2_f64.powi(63)))]), Ok(i64::MIN));
+    assert_eq!(reason_of::<i64>(&[Value::Float(2_f64.powi(63))]), reason::UNWANTED_FLOAT);
+    // As Lua's own conversion: a float has 53 bits.
+    assert_eq!(typed::<f64>(&[int(i64::MAX)]), Ok(2_f64.powi(63)));
+}
+
+#[test]
+fn an_option_in_an_option_is_one() {
+    both_ways((Some(Some(1)), None::<Option<u8>>), &[int(1), Value::Nil]);
+    assert_eq!(values(&Some(None::<u8>)), [Value::Nil]);
+    assert_eq!(typed::<Option<Option<u8>>>(&[Value::Nil]), Ok(None));
+    both_ways(vec![Some(vec![Some(1), None]), None], &[list([list([int(1), Value::Nil]), Value::Nil])]);
 }
 
 #[test]
