@@ -1,0 +1,112 @@
+//! The master inside a played real node.
+
+use crate::world::Do;
+use skyharbor::wire::PacketName;
+use skyharbor::wire::control::{Decoder, Packet, encode};
+use skyharbor::{Handle, HarborId};
+use std::collections::{BTreeMap, VecDeque};
+
+#[derive(Default)]
+pub(crate) struct Master {
+    guests: BTreeMap<u64, Decoder>,
+    members: BTreeMap<u64, (HarborId, Decoder)>,
+    /// Every id that ever was: a dead one has no connection.
+    ids: BTreeMap<HarborId, Option<u64>>,
+    /// The first handle of each name, for ever.
+    pub(crate) names: BTreeMap<PacketName, Handle>,
+    /// What it wrote as an error.
+    pub(crate) log: Vec<String>,
+    /// Packets that it was sent, for tests that count them.
+    pub(crate) heard: Vec<Packet>,
+}
+
+impl Master {
+    pub(crate) fn accepted(&mut self, conn: u64) {
+        self.guests.insert(conn, Decoder::new());
+    }
+
+    pub(crate) fn owns(&self, conn: u64) -> bool {
+        self.guests.contains_key(&conn) || self.members.contains_key(&conn)
+    }
+
+    pub(crate) fn conn_of(&self, id: u8) -> Option<u64> {
+        self.ids.get(&HarborId::new(id)).copied().flatten()
+    }
+
+    pub(crate) fn bytes(&mut self, conn: u64, mut bytes: &[u8], wishes: &mut VecDeque<Do>) {
+        loop {
+            let decoder = match (self.guests.get_mut(&conn), self.members.get_mut(&conn)) {
+                (Some(decoder), _) | (None, Some((_, decoder))) => decoder,
+                (None, None) => return,
+            };
+            let received = match decoder.feed(&mut bytes) {
+                Ok(Some(received)) => received,
+                Ok(None) => return,
+                Err(fault) => {
+                    self.log.push(format!("{fault}"));
+                    wishes.push_back(Do::Close(conn));
+                    return self.closed(conn, wishes);
+                }
+            };
+            assert!(received.extra.is_empty(), "a real master was told {received:?}");
+            self.heard.push(received.packet.clone());
+            if self.guests.contains_key(&conn) {
+                self.handshake(conn, received.packet, wishes);
+            } else {
+                self.dispatch(conn, received.packet, wishes);
+            }
+        }
+    }
+
+    fn handshake(&mut self, conn: u64, packet: Packet, wishes: &mut VecDeque<Do>) {
+        let decoder = self.guests.remove(&conn).unwrap();
+        let Packet::Hello { id, address } = packet else {
+            self.log.push("Invalid handshake type".to_owned());
+            return wishes.push_back(Do::Close(conn));
+        };
+        if self.ids.contains_key(&id) {
+            self.log.push(format!("Slave {id} already register"));
+            return wishes.push_back(Do::Close(conn));
+        }
+        let n = self.members.len() as u8;
+        self.broadcast(&Packet::Connect { id, address }, wishes);
+        self.ids.insert(id, Some(conn));
+        self.members.insert(conn, (id, decoder));
+        write(conn, &Packet::Wait { n }, wishes);
+    }
+
+    fn dispatch(&mut self, conn: u64, packet: Packet, wishes: &mut VecDeque<Do>) {
+        match packet {
+            Packet::Register { name, handle } => {
+                self.names.entry(name.clone()).or_insert(handle);
+                self.broadcast(&Packet::Name { name, handle }, wishes);
+            }
+            Packet::Query { name } => {
+                if let Some(handle) = self.names.get(&name).copied() {
+                    write(conn, &Packet::Name { name, handle }, wishes);
+                }
+            }
+            other => self.log.push(format!("Invalid slave message type {other:?}")),
+        }
+    }
+
+    pub(crate) fn closed(&mut self, conn: u64, wishes: &mut VecDeque<Do>) {
+        self.guests.remove(&conn);
+        if let Some((id, _)) = self.members.remove(&conn) {
+            self.ids.insert(id, None);
+            self.broadcast(&Packet::Dead { id }, wishes);
+        }
+    }
+
+    fn broadcast(&self, packet: &Packet, wishes: &mut VecDeque<Do>) {
+        for conn in self.members.keys() {
+            write(*conn, packet, wishes);
+        }
+    }
+}
+
+fn write(conn: u64, packet: &Packet, wishes: &mut VecDeque<Do>) {
+    let mut bytes = Vec::new();
+    encode(packet, &[], &mut bytes).unwrap();
+    wishes.push_back(Do::Write(conn, bytes));
+}

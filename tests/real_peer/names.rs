@@ -1,0 +1,1 @@
+//! Who has a name, next to real nodes.
