@@ -153,6 +153,12 @@ pub const NODE_BYTES_MAX: u64 = 8 << 30;
 pub const SERVICE_IDS: u32 = 1 << 24;
 /// The lowest service id that is given out; the ids below are reserved, 0 is nobody.
 pub const SERVICE_ID_FREE_MIN: u32 = 8;
+/// The service id that never is a service: a dead owner's names are given to it, so that calls to them fail.
+pub const SERVICE_ID_VACANT: u32 = 6;
+/// Names of one dead node that are given up for it. Calls to the rest wait as they do in Skynet.
+pub const VACANT_NAMES_MAX: usize = 16_384;
+/// Names of a node that had another owner before and that it registers again for each newcomer of a real master.
+pub const CONTESTED_NAMES_MAX: usize = 1024;
 /// Services in a worker's ring, above which half of it goes to the global queue.
 pub const RING_SERVICES_MAX: usize = 256;
 /// Message nodes that move between threads at once. The budget of messages is counted in these steps.
@@ -237,5 +243,8 @@ const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);
+const _: () = assert!(0 < SERVICE_ID_VACANT && SERVICE_ID_VACANT < SERVICE_ID_FREE_MIN);
+const _: () =
+    assert!(VACANT_NAMES_MAX * 32 < CONTROL_UNSENT_MAX, "a slave must be able to hear of all of them");
 const _: () = assert!(POOL_CHUNK_NODES * DEPOT_CHUNKS_MAX < u32::MAX as usize);
 const _: () = assert!(BYTES_LEASE < NODE_BYTES_MAX);

@@ -20,10 +20,11 @@ pub(super) enum Role {
     Slave,
 }
 
-/// A link that came up or was lost.
+/// A link that came up or was lost, or a member that left the master that we host.
 pub(super) enum LinkChange {
     Up(HarborId),
     Down(HarborId),
+    Left(HarborId),
 }
 
 /// The shared part of the machine. Slots, names and registry get it with every call.

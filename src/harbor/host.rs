@@ -1,10 +1,11 @@
 //! The master that this node hosts: its connections. What goes over them: `registry::Master`.
 
-use super::desk::{Desk, Role};
+use super::desk::{Desk, LinkChange, Role};
 use super::line::Line;
 use super::{ConnId, Event};
 use crate::clock::Instant;
-use crate::registry::{Master, MasterOutput};
+use crate::message::HarborId;
+use crate::registry::{Master, MasterEvent, MasterOutput};
 use crate::wire::Outbox;
 use std::collections::BTreeMap;
 
@@ -78,6 +79,14 @@ impl Host {
         self.closed(conn, desk);
     }
 
+    /// No link to that node lives. If it is no member either, its names lead to nobody.
+    pub(super) fn lost(&mut self, id: HarborId, own: Option<HarborId>, desk: &mut Desk) {
+        if !desk.leaving {
+            self.master.handle_lost(desk.now, id, own);
+            self.obey(desk);
+        }
+    }
+
     /// The node leaves: what is written goes out, then everything is closed.
     pub(super) fn leave(&mut self, desk: &mut Desk) {
         let conns: Vec<ConnId> = self.lines.keys().copied().collect();
@@ -131,7 +140,12 @@ impl Host {
                     }
                 }
                 MasterOutput::Close { conn } => self.close_when_sent(conn, desk),
-                MasterOutput::Event(event) => desk.event(Event::Master(event)),
+                MasterOutput::Event(event) => {
+                    if let MasterEvent::Left { id, .. } = event {
+                        desk.link_changes.push_back(LinkChange::Left(id));
+                    }
+                    desk.event(Event::Master(event));
+                }
             }
         }
     }

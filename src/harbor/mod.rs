@@ -413,7 +413,11 @@ impl Harbor {
             if let Some(change) = self.desk.link_changes.pop_front() {
                 match change {
                     LinkChange::Up(id) => self.control.slave.handle_linked(self.desk.now, id),
-                    LinkChange::Down(id) => self.control.slave.handle_unlinked(self.desk.now, id),
+                    LinkChange::Down(id) => {
+                        self.control.slave.handle_unlinked(self.desk.now, id);
+                        self.vacate(id);
+                    }
+                    LinkChange::Left(id) => self.vacate(id),
                 }
             } else if let Some(output) = self.control.slave.poll_output() {
                 self.obey(output);
@@ -427,6 +431,15 @@ impl Harbor {
             } else {
                 break;
             }
+        }
+    }
+
+    /// If nothing of that node is left, the master that we host gives its names to nobody. A link that lives knows better
+    /// than the loss of a control link.
+    fn vacate(&mut self, id: HarborId) {
+        if let Some(host) = self.host.as_mut().filter(|_| !self.slots[id.index()].is_up()) {
+            let own = self.settings.join.is_some().then_some(self.desk.own);
+            host.lost(id, own, &mut self.desk);
         }
     }
 

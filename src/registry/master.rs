@@ -11,7 +11,9 @@
 
 use super::bounds::Bounds;
 use super::ids::IdSet;
+use super::kin::kin_name;
 use crate::clock::Instant;
+use crate::limits::{SERVICE_ID_VACANT, VACANT_NAMES_MAX};
 use crate::message::{Handle, HarborId};
 use crate::wire::control::{ControlFault, Packet};
 use crate::wire::{ConnId, PacketName};
@@ -25,8 +27,16 @@ pub struct Master {
     members: BTreeMap<HarborId, ConnId>,
     /// Every id that ever was a member's (G2).
     used: IdSet,
-    names: BTreeMap<PacketName, Handle>,
+    names: BTreeMap<PacketName, Owner>,
     outputs: VecDeque<MasterOutput>,
+}
+
+/// Who has a name.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    handle: Handle,
+    /// The owner is dead, the handle is nobody's: the name is free.
+    is_vacant: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +95,15 @@ pub enum MasterEvent {
         name: PacketName,
         /// The owner.
         handle: Handle,
+    },
+    /// Names of a dead node lead to nobody from now on (G4).
+    Vacated {
+        /// The node.
+        id: HarborId,
+        /// Where calls to its names get their errors from.
+        stand_in: Handle,
+        /// How many.
+        names: usize,
     },
     /// A registration lost against a live owner (G3).
     NameTaken {
@@ -188,6 +207,40 @@ impl Master {
         }
     }
 
+    /// Nothing of that node is left: it is no member and no link to it lives. Its names are given to an id without a
+    /// service on `own`, the node that hosts this master; if that has no links: on a member that is known to be of our kind.
+    pub fn handle_lost(&mut self, _now: Instant, id: HarborId, own: Option<HarborId>) {
+        if self.members.contains_key(&id) {
+            return;
+        }
+        let Some(stand_in) = own.filter(|own| *own != id).or_else(|| self.kin(id)) else { return };
+        let stand_in = Handle::new(stand_in, SERVICE_ID_VACANT);
+        let names: Vec<PacketName> = self
+            .names
+            .iter()
+            .filter(|(_, owner)| owner.handle.harbor() == id)
+            .map(|(name, _)| name.clone())
+            .take(VACANT_NAMES_MAX)
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        for name in &names {
+            self.names.insert(name.clone(), Owner { handle: stand_in, is_vacant: true });
+            self.broadcast(&Packet::Name { name: name.clone(), handle: stand_in });
+        }
+        self.event(MasterEvent::Vacated { id, stand_in, names: names.len() });
+    }
+
+    /// The lowest member but this one that says by its name that it is of our kind.
+    fn kin(&self, but: HarborId) -> Option<HarborId> {
+        let mut others = self.members.keys().copied().filter(|id| *id != but);
+        others.find(|id| {
+            let owner = self.names.get(&PacketName::from(kin_name(*id)));
+            owner.is_some_and(|owner| owner.handle.harbor() == *id)
+        })
+    }
+
     /// What the connection sent cannot be read. It is closed.
     pub fn handle_fault(&mut self, _now: Instant, conn: ConnId, fault: ControlFault) {
         match self.links.get(&conn) {
@@ -236,9 +289,14 @@ impl Master {
         self.members.iter().map(|(id, conn)| (*id, *conn))
     }
 
+    /// Whether the node is a member.
+    pub fn is_member(&self, id: HarborId) -> bool {
+        self.members.contains_key(&id)
+    }
+
     /// All names with their owners, those of dead nodes too, by name.
     pub fn names(&self) -> impl Iterator<Item = (&PacketName, Handle)> {
-        self.names.iter().map(|(name, handle)| (name, *handle))
+        self.names.iter().map(|(name, owner)| (name, owner.handle))
     }
 
     /// Every guest with its deadline; their number is bounded.
@@ -283,29 +341,30 @@ impl Master {
             None if self.names.len() >= self.bounds.names_max || !news.fits() => {
                 return self.event(MasterEvent::NameDropped { name, handle });
             }
-            Some(owner) if owner == handle => return self.send(conn, news),
+            Some(owner) if owner.handle == handle => return self.send(conn, news),
             Some(owner) if !self.may_take(owner, handle, sender) => {
-                self.send(conn, Packet::Name { name: name.clone(), handle: owner });
-                return self.event(MasterEvent::NameTaken { name, winner: owner, loser: handle });
+                let winner = owner.handle;
+                self.send(conn, Packet::Name { name: name.clone(), handle: winner });
+                return self.event(MasterEvent::NameTaken { name, winner, loser: handle });
             }
             // It fits with the old handle; with a new one it may not.
             Some(_) if !news.fits() => return self.event(MasterEvent::NameDropped { name, handle }),
             None | Some(_) => {}
         }
-        self.names.insert(name.clone(), handle);
+        self.names.insert(name.clone(), Owner { handle, is_vacant: false });
         self.broadcast(&news);
         self.event(MasterEvent::Named { name, handle });
     }
 
     /// Whether `sender` may give a name of `owner` to `handle`: the owner's node is gone, or it is the sender itself (G4).
-    fn may_take(&self, owner: Handle, handle: Handle, sender: HarborId) -> bool {
-        let moves_its_own = owner.harbor() == sender && handle.harbor() == sender;
-        moves_its_own || !self.members.contains_key(&owner.harbor())
+    fn may_take(&self, owner: Owner, handle: Handle, sender: HarborId) -> bool {
+        let moves_its_own = owner.handle.harbor() == sender && handle.harbor() == sender;
+        owner.is_vacant || moves_its_own || !self.members.contains_key(&owner.handle.harbor())
     }
 
     /// G5.
     fn answer(&mut self, conn: ConnId, name: PacketName) {
-        if let Some(handle) = self.names.get(&name).copied() {
+        if let Some(Owner { handle, .. }) = self.names.get(&name).copied() {
             self.send(conn, Packet::Name { name, handle });
         }
     }

@@ -24,7 +24,8 @@
 //! - **G3** A name belongs to the first owner that lives. A later `R` by another is answered to its sender alone, with the
 //!   owner; nothing is broadcast. (A real master broadcasts the loser's handle and keeps the winner's: split brain.)
 //! - **G4** An owner lives as long as its node is a member. Names of the dead stay, so that calls to them fail instead of
-//!   waiting, and are free to be taken. A node may move its own names.
+//!   waiting, and are free to be taken. A node may move its own names. When nothing of the owner is left, no link either,
+//!   its names are given to an id of a living node that is no service: so calls of real nodes get an ERROR.
 //! - **G5** Every new owner is broadcast (`N`), the sender of the `R` included. A query is answered to the asker, a
 //!   query for an unknown name not at all: the broadcast of a later `R` is the answer.
 //! - **G6** A joiner is ready when the announced slaves have linked or are reported dead, at the latest after the time that
@@ -33,11 +34,14 @@
 //! - **G8** While anybody waits for a name, one `Q` for it is on the present control link, however many they are.
 //! - **G9** Without a master names stay as they are known, new ones are known inside the node; the next master hears of
 //!   them, and of every open question, as soon as the node is ready again.
+//! - **G10** A real master broadcasts the owner of an `R` and answers queries with the first one that it ever heard. A name
+//!   that had another owner before is registered again after every `C`, so that newcomers hear of the present one.
 
 #![forbid(unsafe_code)]
 
 mod bounds;
 mod ids;
+mod kin;
 mod master;
 mod names;
 #[cfg(all(test, not(loom)))]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! known   name ─► owner                         what the last N said, or our own registration
-//! own     name ─► our service                   what the next master must hear
+//! own     name ─► our service                   what the next master must hear; contested: what newcomers must
 //! wanted  name ─► waiters, held                 no name is both known and wanted
 //!           ▲
 //! by_waiter (source, session, ticket)           to forget one
@@ -11,14 +11,17 @@
 
 use super::bounds::Bounds;
 use crate::clock::Instant;
+use crate::limits::CONTESTED_NAMES_MAX;
 use crate::message::{Handle, Name, Session, Waiter};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     known: BTreeMap<Name, Handle>,
     own: BTreeMap<Name, Handle>,
+    /// Own names that had another owner before, as far as this node knows (G10).
+    contested: BTreeSet<Name>,
     wanted: BTreeMap<Name, Wanted>,
     by_waiter: BTreeMap<(Handle, Session, Ticket), Name>,
     by_time: BTreeMap<(Instant, Ticket), Name>,
@@ -82,6 +85,16 @@ impl Names {
         self.own.iter().map(|(name, handle)| (*name, *handle))
     }
 
+    /// Own names that had another owner before.
+    pub(super) fn contested(&self) -> impl Iterator<Item = (Name, Handle)> {
+        self.contested.iter().filter_map(|name| Some((*name, *self.own.get(name)?)))
+    }
+
+    /// Another master, or another life of this one, knows nothing of former owners.
+    pub(super) fn forget_contested(&mut self) {
+        self.contested.clear();
+    }
+
     pub(super) fn wanted(&self) -> impl Iterator<Item = Name> {
         self.wanted.keys().copied()
     }
@@ -91,8 +104,12 @@ impl Names {
         if !self.has_room(&name, bounds) {
             return Learnt::Full;
         }
+        let is_contested = self.owner(&name).is_some_and(|before| before != handle);
         let learnt = self.learn(name, handle, bounds);
         self.own.insert(name, handle);
+        if is_contested && self.contested.len() < CONTESTED_NAMES_MAX {
+            self.contested.insert(name);
+        }
         learnt
     }
 
@@ -101,6 +118,7 @@ impl Names {
         let had = self.own.get(name) == Some(&handle);
         if had {
             self.own.remove(name);
+            self.contested.remove(name);
         }
         had
     }
@@ -116,6 +134,7 @@ impl Names {
         } else if waiters.is_none() {
             return Learnt::Full;
         }
+        self.contested.remove(&name);
         let lost = self.own.remove(&name);
         Learnt::New { waiters: waiters.unwrap_or_default(), lost }
     }

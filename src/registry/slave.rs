@@ -16,6 +16,7 @@ use super::bounds::Bounds;
 use super::ids::IdSet;
 use super::names::{Asked, Learnt, Names};
 use crate::clock::Instant;
+use crate::limits::SERVICE_ID_VACANT;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::wire::control::{ControlFault, Packet};
 use crate::wire::{ConnId, PacketName};
@@ -207,6 +208,7 @@ impl Slave {
         }
         // Another master, or another life of this one, has other dead.
         self.dead = IdSet::default();
+        self.names.forget_contested();
         self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
         self.send(conn, Packet::Hello { id: self.own, address: address.to_owned() });
     }
@@ -398,7 +400,10 @@ impl Slave {
     /// Any later packet of the master.
     fn told(&mut self, packet: Packet) {
         match packet {
-            Packet::Connect { id, address } => self.meet(id, address),
+            Packet::Connect { id, address } => {
+                self.meet(id, address);
+                self.repeat_contested();
+            }
             Packet::Name { name, handle } => match name.to_name() {
                 Ok(name) if !handle.is_none() => self.hear(name, handle),
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
@@ -428,6 +433,15 @@ impl Slave {
             State::Apart | State::Greeting { .. } | State::Ready { .. } => {
                 self.outputs.push_back(SlaveOutput::Dial { id, address });
             }
+        }
+    }
+
+    /// G10. To a master that gave the name to nobody else this says nothing new.
+    fn repeat_contested(&mut self) {
+        if let State::Ready { conn } = self.state {
+            let packets = self.names.contested();
+            let packets = packets.map(|(name, handle)| Packet::Register { name: name.into(), handle });
+            self.outputs.extend(packets.map(|packet| SlaveOutput::SendPacket { conn, packet }));
         }
     }
 
@@ -513,10 +527,12 @@ impl Slave {
         }
     }
 
-    /// Whether a service of this node may take a name that belongs to `owner`: its node is dead, or it is our own
-    /// and was given up.
+    /// Whether a service of this node may take a name that belongs to `owner`: its node is dead and no link to it lives,
+    /// it is nobody, or it is our own and was given up.
     fn is_free(&self, name: &Name, owner: Handle) -> bool {
-        self.dead.contains(owner.harbor()) || (owner.harbor() == self.own && !self.names.is_own(name))
+        let is_gone = self.dead.contains(owner.harbor()) && !self.linked.contains(owner.harbor());
+        let is_ours = owner.harbor() == self.own && !self.names.is_own(name);
+        is_gone || is_ours || owner.local() == SERVICE_ID_VACANT
     }
 
     /// Tells everybody what a name turned out to be.

@@ -341,10 +341,12 @@ impl Real {
     /// The first byte of an accepted connection. What stands behind it is lost.
     fn greeted(&mut self, conn: u64, id: u8) {
         self.strangers.retain(|stranger| *stranger != conn);
-        if self.slaves.contains_key(&id) {
+        let is_new = !self.slaves.contains_key(&id);
+        if !is_new {
             self.log.push(format!("Slave {id} exist"));
             self.wishes.push_back(Do::Close(conn));
-        } else {
+        }
+        if is_new {
             self.slaves.insert(id, Some(conn));
             if !self.faults.never_answers {
                 self.handovers.push_back((self.now + HANDOVER + self.faults.late_answer, conn, id));

@@ -41,6 +41,7 @@ fn drain(master: &mut Master) -> String {
                 MasterEvent::Refused { reason, .. } => format!("{reason:?}"),
                 MasterEvent::Named { name, handle } => format!("named {name:?} {handle}"),
                 MasterEvent::NameTaken { winner, loser, .. } => format!("taken {winner} {loser}"),
+                MasterEvent::Vacated { id, stand_in, names } => format!("vacated {id} {stand_in} {names}"),
                 MasterEvent::NameDropped { .. } => "dropped".to_owned(),
                 MasterEvent::Ignored { id, .. } => format!("ignored {id}"),
             },
@@ -186,6 +187,37 @@ fn g4_names_of_the_dead_stay_until_somebody_takes_them() {
     assert_eq!(tell(&mut master, 2, query("A")), "2: N \"A\" :01000008");
     let taken = "2: N \"A\" :02000009, 3: N \"A\" :02000009, named \"A\" :02000009";
     assert_eq!(tell(&mut master, 2, register("A", 0x0200_0009)), taken);
+}
+
+#[test]
+fn g4_names_of_those_of_whom_nothing_is_left_lead_to_nobody() {
+    let mut master = master_of(&[1, 2, 3, 4]);
+    tell(&mut master, 2, register("A", 0x0200_0008));
+    tell(&mut master, 2, register("B", 0x0200_0009));
+    tell(&mut master, 3, register("C", 0x0300_0009));
+    let lost = |master: &mut Master, n: u8, own: Option<u8>| {
+        master.handle_lost(START, id(n), own.map(id));
+        drain(master)
+    };
+    assert_eq!(lost(&mut master, 2, Some(1)), "", "it is a member");
+    master.handle_closed(START, conn(2));
+    drain(&mut master);
+    assert_eq!(lost(&mut master, 2, None), "", "nobody is known who could answer");
+    let news =
+        |name: &str| format!("1: N {name:?} :01000006, 3: N {name:?} :01000006, 4: N {name:?} :01000006");
+    let told = format!("{}, {}, vacated 2 :01000006 2", news("A"), news("B"));
+    assert_eq!(lost(&mut master, 2, Some(1)), told);
+    assert_eq!(lost(&mut master, 2, Some(1)), "", "once");
+    assert_eq!(tell(&mut master, 4, query("A")), "4: N \"A\" :01000006");
+    let taken = tell(&mut master, 4, register("A", 0x0400_0008));
+    assert!(taken.ends_with("named \"A\" :04000008"), "{taken}");
+    // A master without links of its own asks one of our kind to stand in.
+    tell(&mut master, 4, register("~sky.4", 0x0400_0007));
+    tell(&mut master, 3, register("~sky.1", 0x0300_0007));
+    master.handle_closed(START, conn(1));
+    drain(&mut master);
+    let told = "3: N \"B\" :04000006, 4: N \"B\" :04000006, vacated 1 :04000006 1";
+    assert_eq!(lost(&mut master, 1, None), told);
 }
 
 #[test]

@@ -468,6 +468,36 @@ fn a_name_can_be_taken_from_the_dead_and_from_those_who_gave_it_up() {
 }
 
 #[test]
+fn g4_an_owner_lives_while_its_link_does_and_a_name_of_nobody_is_free() {
+    let mut slave = ready();
+    slave.handle_linked(START, id(2));
+    slave.handle_packet(START, LINK, named("A", 0x0200_0009));
+    slave.handle_packet(START, LINK, Packet::Dead { id: id(2) });
+    drain(&mut slave);
+    slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(1));
+    assert_eq!(drain(&mut slave), "answer 1 NameTaken(:02000009)");
+    slave.handle_packet(START, LINK, named("A", 0x0100_0006));
+    drain(&mut slave);
+    slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(2));
+    assert!(drain(&mut slave).ends_with("1: R \"A\" :05000008"));
+}
+
+#[test]
+fn g10_a_name_that_had_another_owner_is_registered_again_for_every_newcomer() {
+    let mut slave = ready();
+    slave.handle_packet(START, LINK, named("A", 0x0200_0009));
+    slave.handle_packet(START, LINK, Packet::Dead { id: id(2) });
+    slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(1));
+    slave.handle_register(START, name("B"), handle(0x0500_0008), waiter(2));
+    drain(&mut slave);
+    slave.handle_packet(START, LINK, newcomer(9));
+    assert!(drain(&mut slave).ends_with("1: R \"A\" :05000008"), "after the dial, and no other name");
+    slave.handle_unregister(START, name("A"), handle(0x0500_0008));
+    slave.handle_packet(START, LINK, newcomer(10));
+    assert!(!drain(&mut slave).contains("R "), "it was given up");
+}
+
+#[test]
 fn registering_answers_those_who_wait() {
     let mut slave = ready();
     slave.handle_query(START, name("MINE"), waiter(1), Instant::FAR);
