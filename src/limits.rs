@@ -159,6 +159,20 @@ pub const SERVICE_ID_VACANT: u32 = 6;
 pub const VACANT_NAMES_MAX: usize = 16_384;
 /// Names of a node that had another owner before and that it registers again for each newcomer of a real master.
 pub const CONTESTED_NAMES_MAX: usize = 1024;
+/// The pause between two new harbor ids that a node takes from its range.
+pub const LEASE_INTERVAL: Duration = Duration::from_secs(60);
+/// The time in which a node takes at most [`LEASES_DAY_MAX`] new ids.
+pub const LEASE_DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long after a death newcomers are first looked after that may wait for the dead; it doubles with each try.
+pub const NUDGE_PAUSE: Duration = Duration::from_secs(1);
+/// How often a newcomer is looked after for one death.
+pub const NUDGES_MAX: u32 = 3;
+/// New harbor ids that a node takes from its range in a day.
+pub const LEASES_DAY_MAX: usize = 10;
+/// The largest file of a lease.
+pub const LEASE_BYTES_MAX: u64 = 4096;
+/// How long a start with a leased id waits for the master's word on it.
+pub const LEASE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Services in a worker's ring, above which half of it goes to the global queue.
 pub const RING_SERVICES_MAX: usize = 256;
 /// Message nodes that move between threads at once. The budget of messages is counted in these steps.

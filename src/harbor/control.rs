@@ -184,6 +184,7 @@ impl Harbor {
             SlaveOutput::SendPacket { packet, .. } => self.control.write(&packet, &mut self.desk),
             SlaveOutput::Close { conn } => self.control.hang_up(conn, &mut self.desk),
             SlaveOutput::Dial { id, address } | SlaveOutput::Relocated { id, address } => {
+                self.nudges.announced(id, &address, &mut self.desk);
                 self.slots[id.index()].announced(address, &mut self.desk);
             }
             SlaveOutput::Published { name, handle } => self.name_known(name, handle),
@@ -206,7 +207,10 @@ impl Harbor {
                 self.desk.event(Event::MasterDown(loss));
                 self.desk.answer_all(Subject::Master, &HarborAnswer::Down);
             }
-            SlaveEvent::ReportedDead(id) => self.slots[id.index()].dead(&mut self.desk),
+            SlaveEvent::ReportedDead(id) => {
+                self.nudges.died(id, &mut self.desk);
+                self.slots[id.index()].dead(&mut self.desk);
+            }
             SlaveEvent::NameLost { name, ours, theirs } => {
                 self.desk.event(Event::NameConflict { name, ours, theirs });
             }

@@ -14,6 +14,8 @@ pub(super) enum Role {
     Stranger,
     /// The link of this slot: dialled, in its handshake or up.
     Link(HarborId),
+    /// A connection for a newcomer that may be stuck: it is closed when it is there.
+    Nudge(HarborId),
     /// Our control link to the master.
     Control,
     /// A control link of a slave to the master that we host.

@@ -40,6 +40,7 @@ mod intake;
 mod line;
 mod link;
 mod names;
+mod nudge;
 mod pending;
 mod requests;
 mod settings;
@@ -60,6 +61,7 @@ use control::Control;
 use desk::{Desk, LinkChange, Role};
 use host::Host;
 use names::Nameless;
+use nudge::Nudges;
 use slot::{InUse, Slot};
 use std::collections::VecDeque;
 use std::io;
@@ -76,6 +78,7 @@ pub struct Harbor {
     strangers: VecDeque<(Instant, ConnId)>,
     listening: Vec<Listener>,
     nameless: Nameless,
+    nudges: Nudges,
     control: Control,
     host: Option<Host>,
     /// Messages that never reached a slot: held for a name, or for services of this node.
@@ -106,6 +109,7 @@ impl Harbor {
             strangers: VecDeque::new(),
             listening: Vec::new(),
             nameless: Nameless::default(),
+            nudges: Nudges::default(),
             control: Control::new(Slave::new(settings.own, registry)),
             host: settings.master.as_ref().map(|_| Host::new(Master::new(registry))),
             own_account: Account::default(),
@@ -192,6 +196,7 @@ impl Harbor {
         match self.desk.role(conn) {
             Some(Role::Link(peer)) => self.slots[peer.index()].connected(conn, &mut self.desk),
             Some(Role::Control) => self.control.connected(conn, &mut self.desk),
+            Some(Role::Nudge(peer)) => self.nudges.connected(peer, conn, &mut self.desk),
             Some(Role::Stranger | Role::Slave) | None => {}
         }
         self.settle();
@@ -209,6 +214,10 @@ impl Harbor {
                 self.desk.forget(conn);
                 self.control.connect_failed(self.settings.master_address(), kind, &mut self.desk);
             }
+            Some(Role::Nudge(peer)) => {
+                self.desk.forget(conn);
+                self.nudges.refused(peer, conn);
+            }
             // It was established before: its end.
             Some(Role::Link(_) | Role::Control | Role::Stranger | Role::Slave) => {
                 self.handle_closed(now, conn)
@@ -224,6 +233,7 @@ impl Harbor {
         match self.desk.role(conn) {
             Some(Role::Link(peer)) => self.slots[peer.index()].bytes(conn, bytes, &mut self.desk),
             Some(Role::Stranger) => self.stranger_bytes(conn, bytes),
+            Some(Role::Nudge(_)) => {}
             Some(Role::Control) => self.control.bytes(conn, bytes, &mut self.desk),
             Some(Role::Slave) => {
                 if let Some(host) = &mut self.host {
@@ -256,6 +266,7 @@ impl Harbor {
         match self.desk.forget(conn) {
             Some(Role::Link(peer)) => self.slots[peer.index()].closed(conn, &mut self.desk),
             Some(Role::Stranger) => self.strangers.retain(|(_, stranger)| *stranger != conn),
+            Some(Role::Nudge(peer)) => self.nudges.refused(peer, conn),
             Some(Role::Control) => self.control.closed(conn, &mut self.desk),
             Some(Role::Slave) => {
                 if let Some(host) = &mut self.host {
@@ -278,7 +289,7 @@ impl Harbor {
                     host.sent(conn, &mut self.desk);
                 }
             }
-            Some(Role::Control | Role::Stranger) | None => {}
+            Some(Role::Control | Role::Stranger | Role::Nudge(_)) | None => {}
         }
         self.settle();
     }
@@ -289,7 +300,7 @@ impl Harbor {
             Role::Link(peer) => self.slots[peer.index()].outbox(conn),
             Role::Control => self.control.outbox(),
             Role::Slave => self.host.as_mut()?.outbox(conn),
-            Role::Stranger => None,
+            Role::Stranger | Role::Nudge(_) => None,
         }
     }
 
@@ -357,6 +368,7 @@ impl Harbor {
             slot.expire(&mut self.desk);
         }
         self.expire_nameless();
+        self.nudges.expire(&mut self.desk);
         self.control.expire(self.settings.master_address(), &mut self.desk);
         if let Some(host) = &mut self.host {
             host.expire(&mut self.desk);
@@ -384,7 +396,14 @@ impl Harbor {
         let stranger = self.strangers.front().map(|(deadline, _)| *deadline);
         let slots = self.slots.iter().filter_map(|slot| slot.deadline(&self.desk));
         let host = self.host.as_ref().and_then(Host::deadline);
-        let rest = [leave, stranger, self.nameless.deadline(), self.control.deadline(), host];
+        let rest = [
+            leave,
+            stranger,
+            self.nameless.deadline(),
+            self.nudges.deadline(),
+            self.control.deadline(),
+            host,
+        ];
         slots.chain(rest.into_iter().flatten()).min()
     }
 

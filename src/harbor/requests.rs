@@ -153,6 +153,7 @@ impl Harbor {
         while let Some((name, envelope)) = self.nameless.pop_any() {
             self.fail_nameless(name, &envelope, Failure::Shutdown);
         }
+        self.nudges.leave(&mut self.desk);
         for slot in &mut self.slots {
             slot.leave(&mut self.desk);
         }

@@ -111,6 +111,38 @@ fn a_peer_that_never_dials_keeps_no_newcomer_of_ours_for_ever() {
 }
 
 #[test]
+fn newcomers_that_are_stuck_behind_a_peer_that_died_while_they_joined_are_freed() {
+    for master_is_real in [true, false] {
+        let mut world = World::new(Cut::Whole);
+        let faults = Faults { never_dials: true, ..Faults::default() };
+        world.add(host(1, master_is_real, true), Duration::ZERO);
+        world.add(host(2, false, false), Duration::from_millis(100));
+        world.add(Host::Real(Box::new(Real::faulty(3, faults))), Duration::from_millis(500));
+        world.run(Duration::from_millis(1));
+        serve(&mut world);
+        world.run(SETTLED);
+        let stuck = world.add(host(4, true, false), Duration::ZERO);
+        let ours = world.add(host(5, false, false), Duration::from_secs(1));
+        world.run(Duration::from_secs(5));
+        assert!(!world.real(stuck).is_ready() && !world.ours(ours).has_joined());
+        world.kill(2);
+        world.run(Duration::from_millis(900));
+        assert!(!world.real(stuck).is_ready(), "a real node is not freed by the death alone");
+        assert!(!world.ours(ours).has_joined(), "it waits for the stuck one as well");
+        world.run(Duration::from_secs(2));
+        assert!(world.real(stuck).is_ready());
+        assert!(world.ours(ours).events.contains(&Event::Joined { missing: 0 }));
+        both_ways(&mut world, ours, stuck);
+        both_ways(&mut world, 1, stuck);
+        // Who is ready does not listen any more: it is asked once for each death and then never again.
+        world.kill(ours);
+        world.run(LONG);
+        let asked = world.refused.iter().filter(|address| *address == "node:4").count();
+        assert!(asked <= 2, "{asked}");
+    }
+}
+
+#[test]
 fn a_burnt_id_is_refused_by_a_real_master_without_a_byte_and_a_fresh_one_is_taken() {
     let mut world = cluster(Cut::Whole, &[(1, true), (5, false)], Duration::ZERO);
     world.run(SETTLED);
