@@ -21,6 +21,12 @@ impl Instant {
         Self(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
     }
 
+    /// Seconds since 1970 on the clock of the wall: for what is kept from one start to the next. It may be set back.
+    pub fn unix_seconds() -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        u64::try_from(now.tv_sec).unwrap_or_default()
+    }
+
     /// An instant from its nanoseconds.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

@@ -4,7 +4,8 @@
 //!
 //! | key | value | default | what |
 //! |---|---|---|---|
-//! | `harbor` | 0–255 | 0 | the node's id; 0: a node that is alone, without links |
+//! | `harbor` | 0–255, or `[200, 254]` | 0 | the node's id; 0: a node that is alone, without links; a range (in Skynet's form `"200-254"`): the id is leased from it |
+//! | `lease` | path | `skyharbor.lease` | where the leased id is remembered, if `harbor` is a range |
 //! | `address` | `host:port` | – | where peers reach this node; told to the master |
 //! | `bind` | `host:port` | `address` | where it listens, if that differs |
 //! | `master` | `host:port` | `standalone` | the cluster's master |
@@ -44,6 +45,7 @@ mod tests;
 
 use crate::limits::{CALL_DEADLINE, CONFIG_BYTES_MAX};
 use crate::message::HarborId;
+use crate::registry::HarborRange;
 use crate::runtime::{Service, StartError};
 use crate::seri::Value;
 use crate::services::{Echo, Factories, Kv};
@@ -77,6 +79,10 @@ pub use self::problem::{ConfigError, Fault, Place, Problem, Severity};
 pub struct Config {
     /// The node's id; [`HarborId::SINGLE`] for a node without links.
     pub harbor: HarborId,
+    /// The ids from which this node leases its own, if it does; `harbor` is then the first of them until it starts.
+    pub harbor_range: Option<HarborRange>,
+    /// The file that remembers the leased id. Each node has its own range and its own file.
+    pub lease: PathBuf,
     /// Where peers reach this node, `host:port`. Port 0 (without `bind`): any free port, told to the master as it turns
     /// out.
     pub address: Option<String>,
@@ -194,6 +200,8 @@ impl Config {
     pub fn local() -> Self {
         Self {
             harbor: HarborId::SINGLE,
+            harbor_range: None,
+            lease: PathBuf::from("skyharbor.lease"),
             address: None,
             bind: None,
             master: None,
@@ -259,6 +267,17 @@ impl Config {
     #[must_use]
     pub fn harbor(mut self, id: u8) -> Self {
         self.harbor = HarborId::new(id);
+        self.harbor_range = None;
+        self
+    }
+
+    /// Makes the node lease its id from a range, and remember it in the file `lease`: for a cluster with real nodes,
+    /// which never link to an id again that they saw dead.
+    #[must_use]
+    pub fn harbor_range(mut self, range: HarborRange, lease: impl Into<PathBuf>) -> Self {
+        self.harbor = range.first();
+        self.harbor_range = Some(range);
+        self.lease = lease.into();
         self
     }
 

@@ -2,6 +2,7 @@
 
 use super::ConfigError;
 use crate::message::{CallError, Handle, NameError, SendReason};
+use crate::registry::LeaseError;
 use crate::runtime::SpawnError;
 use std::io;
 
@@ -28,6 +29,9 @@ pub enum Error {
         /// Why.
         reason: io::ErrorKind,
     },
+    /// No harbor id could be leased from the configured range.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// A service was not spawned.
     #[error(transparent)]
     Spawn(#[from] SpawnError),

@@ -6,7 +6,9 @@
 //!  shutdown:  harbor leaves ─► services end, calls get Shutdown ─► I/O thread ends ─► workers end ─► joined
 //! ```
 
+use super::lease::{Denied, Lease};
 use super::{Config, Error, Role};
+use crate::clock::Instant;
 use crate::harbor::{self, Harbor};
 use crate::message::{
     CallError, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, SendError, Status,
@@ -14,6 +16,7 @@ use crate::message::{
 use crate::metrics::Counts;
 use crate::net::{self, IoThread, PollerBell, Resolver};
 use crate::queue::{LaneReceiver, Lanes};
+use crate::registry::HarborRange;
 use crate::runtime::{
     Addr, Destination, NEVER, Outgoing, Request, Runtime, Service, Settings, Spawn, SpawnError, Target,
 };
@@ -73,6 +76,43 @@ impl Node {
     /// [`Error::Io`] if a thread cannot be started.
     pub fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
+        match config.harbor_range {
+            Some(range) => Self::start_leased(config, range),
+            None => Self::start_as(config, Box::new(|_| ())),
+        }
+    }
+
+    /// With the id that the lease gives, or the next one if the master refuses it. A master that cannot be asked now
+    /// may refuse it later: then the next start takes another.
+    fn start_leased(config: Config, range: HarborRange) -> Result<Self, Error> {
+        let (mut lease, is_corrupt) = Lease::open(&config.lease, range)?;
+        if is_corrupt {
+            tracing::warn!(path = %config.lease.display(), "the lease is torn or changed: starting over");
+        }
+        loop {
+            let harbor = lease.take(Instant::unix_seconds())?;
+            let (sender, verdicts) = channel::bounded(1);
+            let mut config = config.clone();
+            config.harbor = harbor;
+            // Only the first word counts, and nobody waits for more.
+            let on_event = move |event: &harbor::Event| {
+                if let Some(verdict) = verdict_of(event) {
+                    let _ = sender.try_send(verdict);
+                }
+            };
+            let node = Self::start_as(config, Box::new(on_event))?;
+            match verdicts.recv_timeout(crate::limits::LEASE_TIME_MAX) {
+                Ok(Verdict::Refused) => {
+                    tracing::warn!(%harbor, "the master refused the leased id");
+                    lease.refuse()?;
+                    node.shutdown(Duration::from_secs(1))?;
+                }
+                Ok(Verdict::Taken | Verdict::Unknown) | Err(_) => return Ok(node),
+            }
+        }
+    }
+
+    fn start_as(config: Config, on_event: OnEvent) -> Result<Self, Error> {
         // 1. The lanes to the I/O thread, if there will be one.
         let links = links(&config);
         let (uplink, io) = match &links {
@@ -99,7 +139,7 @@ impl Node {
         // 3. The listeners: an address in use is found out before anything runs.
         let (io, opening) = match links.zip(io) {
             Some((links, (bell, lanes))) => {
-                let (io, opening) = open(links, bell, lanes, &runtime)?;
+                let (io, opening) = open(links, bell, lanes, &runtime, on_event)?;
                 (Some(io), Some(opening))
             }
             None => (None, None),
@@ -460,6 +500,35 @@ fn links(config: &Config) -> Option<harbor::Settings> {
     Some(harbor::Settings { join, master, seed: seed(), ..harbor::Settings::new(config.harbor) })
 }
 
+type OnEvent = Box<dyn FnMut(&harbor::Event) + Send>;
+
+/// What the master says to a leased id.
+#[derive(Debug)]
+enum Verdict {
+    Taken,
+    Refused,
+    /// It could not be asked.
+    Unknown,
+}
+
+fn verdict_of(event: &harbor::Event) -> Option<Verdict> {
+    match event {
+        harbor::Event::MasterUp => Some(Verdict::Taken),
+        harbor::Event::Refused { .. } => Some(Verdict::Refused),
+        harbor::Event::ConnectFailed { .. } => Some(Verdict::Unknown),
+        _ => None,
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Limit(error) => Self::Lease(error),
+            Denied::File(source) => Self::Io { what: "cannot remember the leased harbor id", source },
+        }
+    }
+}
+
 /// Listeners whose outcome is not known yet, with their addresses.
 struct Opening {
     waiting: Vec<(harbor::Listener, String)>,
@@ -503,6 +572,7 @@ fn open(
     bell: PollerBell,
     lanes: LaneReceiver<Outgoing>,
     runtime: &Runtime,
+    on_event: OnEvent,
 ) -> Result<((IoThread, Resolver), Opening), Error> {
     let address_of_links = links.join.as_ref().map(|join| (harbor::Listener::Links, join.listen.clone()));
     let address_of_master = links.master.clone().map(|master| (harbor::Listener::Master, master));
@@ -512,7 +582,8 @@ fn open(
     let on_listening = move |listener, outcome| {
         let _ = sender.try_send((listener, outcome));
     };
-    let settings = net::Settings { on_listening: Box::new(on_listening), ..net::Settings::default() };
+    let settings =
+        net::Settings { on_event, on_listening: Box::new(on_listening), ..net::Settings::default() };
     let opened = IoThread::new(settings, bell, Harbor::new(links), runtime.inlet(), lanes);
     let mut opening = Opening { waiting, outcomes };
     opening.poll()?;

@@ -5,6 +5,7 @@
 mod config;
 mod error;
 mod host;
+mod lease;
 
 pub use config::{
     AddressError, Config, ConfigError, Fault, LoggerLevel, Place, Problem, Role, ServiceEntry, ServiceKind,

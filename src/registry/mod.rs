@@ -42,6 +42,7 @@
 mod bounds;
 mod ids;
 mod kin;
+mod lease;
 mod master;
 mod names;
 #[cfg(all(test, not(loom)))]
@@ -49,5 +50,6 @@ mod properties;
 mod slave;
 
 pub use bounds::Bounds;
+pub use lease::{HarborRange, LeaseError, Record};
 pub use master::{Master, MasterEvent, MasterOutput, Refusal};
 pub use slave::{Loss, NamesFull, Slave, SlaveEvent, SlaveOutput, SlaveState};

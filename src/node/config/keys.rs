@@ -6,15 +6,18 @@ use super::spelling::suggestion;
 use super::{Config, LoggerLevel, ServiceEntry, ServiceKind};
 use crate::limits::{CALL_DEADLINE, CONFIG_SERVICES_MAX};
 use crate::message::HarborId;
+use crate::registry::HarborRange;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const HARBOR_RANGE: &str = "1 to 255, or 0 for a node that is alone";
+const HARBOR_ENDS: &str = "two ids of 1 to 255, the lower one first, such as [200, 254]";
 pub(super) const THREAD_RANGE: &str = "1 to 256";
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "harbor",
+    "lease",
     "address",
     "bind",
     "master",
@@ -161,7 +164,14 @@ impl Reading {
         let value = Value { key: &entry.key, literal: &entry.value, form: self.form };
         let config = &mut self.config;
         match key {
-            "harbor" => config.harbor = value.harbor()?,
+            "harbor" => {
+                config.harbor_range = value.harbor_range()?;
+                config.harbor = match config.harbor_range {
+                    Some(range) => range.first(),
+                    None => value.harbor()?,
+                };
+            }
+            "lease" => config.lease = value.text()?.map_or_else(|| Config::local().lease, PathBuf::from),
             "address" => config.address = value.text()?,
             "bind" => config.bind = value.text()?,
             "master" => config.master = value.text()?,
@@ -333,6 +343,29 @@ impl Value<'_> {
         }
     }
 
+    /// `[first, last]`, or `"first-last"`; none if it is one id.
+    fn harbor_range(&self) -> Result<Option<HarborRange>, Fault> {
+        let ends: [String; 2] = match self.literal {
+            Literal::List(list) => match &list[..] {
+                [(Literal::Int(first), _), (Literal::Int(last), _)] => [first.to_string(), last.to_string()],
+                _ => return Err(self.wrong_type(HARBOR_ENDS)),
+            },
+            Literal::Text(text) => match text.split_once('-') {
+                Some((first, last)) if !first.trim().is_empty() => [first.to_owned(), last.to_owned()],
+                Some(_) | None => return Ok(None),
+            },
+            Literal::Nil
+            | Literal::Bool(_)
+            | Literal::Int(_)
+            | Literal::Float(_)
+            | Literal::Table(_)
+            | Literal::Date => return Ok(None),
+        };
+        let [first, last] = ends.each_ref().map(|end| end.trim().parse::<u8>().ok());
+        let range = first.zip(last).and_then(|(first, last)| HarborRange::new(first, last));
+        range.map(Some).ok_or_else(|| self.wrong_text(&ends.join("-"), HARBOR_ENDS))
+    }
+
     fn harbor(&self) -> Result<HarborId, Fault> {
         let value = self.int(HARBOR_RANGE)?.unwrap_or(0);
         let id = u8::try_from(value).map_err(|_| Fault::OutOfRange {
@@ -385,6 +418,34 @@ fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_of_ids_is_a_list_or_a_text() {
+        let ids =
+            |text: &str| Config::from_toml(&format!("harbor = {text}\naddress = \"a:1\"\nmaster = \"b:2\""));
+        for text in ["[200, 254]", "\"200-254\"", "\" 200 - 254 \""] {
+            let config = ids(text).unwrap();
+            assert_eq!(
+                (config.harbor.get(), config.harbor_range),
+                (200, HarborRange::new(200, 254)),
+                "{text}"
+            );
+            assert_eq!(config.lease, PathBuf::from("skyharbor.lease"));
+        }
+        assert_eq!(ids("7").unwrap().harbor_range, None);
+        for text in
+            ["[254, 200]", "[0, 5]", "[1, 256]", "[1]", "[1, 2, 3]", "[\"1\", \"2\"]", "[-1, 5]", "\"5-\""]
+        {
+            assert!(ids(text).is_err(), "{text}");
+        }
+        let read = |text: &str| Config::from_skynet(text, std::path::Path::new(""), |_| None);
+        let config =
+            read("harbor = \"200-254\"\nlease = \"/var/l\"\naddress = \"a:1\"\nmaster = \"b:2\"").unwrap();
+        assert_eq!(
+            (config.harbor_range, config.lease),
+            (HarborRange::new(200, 254), PathBuf::from("/var/l"))
+        );
+    }
 
     #[test]
     fn durations_have_units() {
