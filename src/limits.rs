@@ -155,6 +155,8 @@ pub const SERVICE_IDS: u32 = 1 << 24;
 pub const SERVICE_ID_FREE_MIN: u32 = 8;
 /// The service id that never is a service: a dead owner's names are given to it, so that calls to them fail.
 pub const SERVICE_ID_VACANT: u32 = 6;
+/// The service id that nodes of our kind have in common: their hellos go to it.
+pub const SERVICE_ID_KIN: u32 = 7;
 /// Names of one dead node that are given up for it. Calls to the rest wait as they do in Skynet.
 pub const VACANT_NAMES_MAX: usize = 16_384;
 /// Names of a node that had another owner before and that it registers again for each newcomer of a real master.
@@ -257,6 +259,7 @@ const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);
+const _: () = assert!(SERVICE_ID_VACANT < SERVICE_ID_KIN && SERVICE_ID_KIN < SERVICE_ID_FREE_MIN);
 const _: () = assert!(0 < SERVICE_ID_VACANT && SERVICE_ID_VACANT < SERVICE_ID_FREE_MIN);
 const _: () =
     assert!(VACANT_NAMES_MAX * 32 < CONTROL_UNSENT_MAX, "a slave must be able to hear of all of them");

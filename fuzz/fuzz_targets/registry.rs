@@ -169,6 +169,7 @@ impl Nodes {
                         self.control = None;
                     }
                 }
+                SlaveOutput::Kin { id } => unreachable!("nobody looked for {id}"),
                 SlaveOutput::Dial { id, .. } => assert!(id.get() != 5 && !self.linked.contains(&id.get())),
                 SlaveOutput::Answer { waiter, .. } => {
                     assert!(

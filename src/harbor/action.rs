@@ -1,5 +1,6 @@
 //! What the machine wants done, and what it reports.
 
+use super::Hello;
 use crate::message::{Envelope, Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::registry::{Loss, MasterEvent, SlaveEvent};
 use crate::wire::{ConnId, FrameFault};
@@ -90,6 +91,13 @@ pub enum Event {
     Joined {
         /// Announced links that did not come in time.
         missing: u8,
+    },
+    /// A linked node is of our kind and said so.
+    Kin {
+        /// Who.
+        peer: HarborId,
+        /// What it said.
+        hello: Hello,
     },
     /// A name of ours belongs to somebody else.
     NameConflict {

@@ -187,6 +187,7 @@ impl Harbor {
                 self.nudges.announced(id, &address, &mut self.desk);
                 self.slots[id.index()].announced(address, &mut self.desk);
             }
+            SlaveOutput::Kin { id } => self.greet_kin(id),
             SlaveOutput::Published { name, handle } => self.name_known(name, handle),
             SlaveOutput::Answer { waiter, answer } => self.desk.answer(waiter, answer),
             SlaveOutput::Event(event) => self.learn(event),

@@ -34,6 +34,8 @@ pub(super) struct Desk {
     pub(super) now: Instant,
     pub(super) own: HarborId,
     pub(super) bounds: Bounds,
+    /// The node looks for its kind.
+    pub(super) is_kin: bool,
     /// The node says farewell: nothing new begins.
     pub(super) leaving: bool,
     pub(super) jitter: Jitter,
@@ -42,6 +44,8 @@ pub(super) struct Desk {
     pub(super) intake: Intake,
     /// Messages that the machine itself sends to other nodes: refusals. Routed when the current input is handled.
     pub(super) replies: VecDeque<Envelope>,
+    /// Messages for the id that nodes of our kind have in common, with the peers that they came from.
+    pub(super) kin_mail: VecDeque<(HarborId, Envelope)>,
     /// Links that came up or were lost, for the registry.
     pub(super) link_changes: VecDeque<LinkChange>,
     pub(super) actions: VecDeque<Action>,
@@ -57,12 +61,14 @@ impl Desk {
             now: Instant::default(),
             own: settings.own,
             bounds: settings.bounds.clone(),
+            is_kin: settings.hello.is_some(),
             leaving: false,
             jitter: Jitter::new(settings.seed),
             pending: Pending::new(settings.own),
             waiters: Waiters::default(),
             intake: Intake::default(),
             replies: VecDeque::new(),
+            kin_mail: VecDeque::new(),
             link_changes: VecDeque::new(),
             actions: VecDeque::new(),
             transmit: VecDeque::new(),

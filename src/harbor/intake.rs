@@ -1,6 +1,7 @@
 //! What a peer's frames may do here.
 
 use super::desk::Desk;
+use super::kin;
 use super::link::Link;
 use crate::message::{CallError, Envelope, HarborId, Kind};
 use crate::wire::FrameFault;
@@ -35,6 +36,9 @@ pub(super) fn receive(
 
 fn deliver(peer: HarborId, envelope: Envelope, desk: &mut Desk) {
     count(peer, &envelope, desk);
+    if kin::is_addressed(&envelope, desk) {
+        return desk.kin_mail.push_back((peer, envelope));
+    }
     desk.deliver(envelope);
 }
 

@@ -37,6 +37,7 @@ mod desk;
 mod held;
 mod host;
 mod intake;
+mod kin;
 mod line;
 mod link;
 mod names;
@@ -50,7 +51,7 @@ mod waiters;
 pub use crate::wire::ConnId;
 pub use account::{Account, Failure, Intake};
 pub use action::{Action, DownReason, Event, Fault, Listener};
-pub use settings::{Bounds, Join, Settings};
+pub use settings::{Bounds, Hello, Join, Settings};
 
 use crate::clock::Instant;
 use crate::limits::{ADDRESS_BYTES_MAX, SLOTS};
@@ -60,6 +61,7 @@ use crate::wire::Outbox;
 use control::Control;
 use desk::{Desk, LinkChange, Role};
 use host::Host;
+use kin::Kin;
 use names::Nameless;
 use nudge::Nudges;
 use slot::{InUse, Slot};
@@ -79,6 +81,7 @@ pub struct Harbor {
     listening: Vec<Listener>,
     nameless: Nameless,
     nudges: Nudges,
+    kin: Kin,
     control: Control,
     host: Option<Host>,
     /// Messages that never reached a slot: held for a name, or for services of this node.
@@ -103,6 +106,10 @@ impl Harbor {
         assert!(!is_member || !settings.own.is_single(), "a slave needs an id");
         let slots = (0..SLOTS).map(|id| Slot::new(HarborId::new(id as u8), is_member)).collect();
         let registry = settings.bounds.registry;
+        let mut slave = Slave::new(settings.own, registry);
+        if settings.hello.is_some() {
+            slave.seek_kin();
+        }
         Self {
             desk: Desk::new(&settings),
             slots,
@@ -110,7 +117,8 @@ impl Harbor {
             listening: Vec::new(),
             nameless: Nameless::default(),
             nudges: Nudges::default(),
-            control: Control::new(Slave::new(settings.own, registry)),
+            kin: Kin::default(),
+            control: Control::new(slave),
             host: settings.master.as_ref().map(|_| Host::new(Master::new(registry))),
             own_account: Account::default(),
             phase: Phase::Running,
@@ -431,9 +439,13 @@ impl Harbor {
         loop {
             if let Some(change) = self.desk.link_changes.pop_front() {
                 match change {
-                    LinkChange::Up(id) => self.control.slave.handle_linked(self.desk.now, id),
+                    LinkChange::Up(id) => {
+                        self.control.slave.handle_linked(self.desk.now, id);
+                        self.greet_kin(id);
+                    }
                     LinkChange::Down(id) => {
                         self.control.slave.handle_unlinked(self.desk.now, id);
+                        self.kin.lost(id);
                         self.vacate(id);
                     }
                     LinkChange::Left(id) => self.vacate(id),
@@ -443,6 +455,8 @@ impl Harbor {
                 if let Some(deadline) = self.control.slave.poll_timeout() {
                     self.desk.wake_at(deadline);
                 }
+            } else if let Some((peer, envelope)) = self.desk.kin_mail.pop_front() {
+                self.kin_mail(peer, &envelope);
             } else if let Some(reply) = self.desk.replies.pop_front() {
                 self.send(reply);
             } else if matches!(self.phase, Phase::Leaving { .. }) && self.desk.conns_len() == 0 {

@@ -6,6 +6,7 @@ use crate::clock::Instant;
 use crate::message::{
     Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Name, NameEntry, Status, Waiter,
 };
+use crate::registry::kin_of;
 
 impl Harbor {
     /// A service asks something.
@@ -186,16 +187,19 @@ impl Harbor {
     /// Names and peers as this node sees them.
     fn status(&self) -> Status {
         let entry = |(name, handle)| NameEntry { name, handle };
+        // The names by which our kind finds itself are no services.
+        let is_shown = |(name, _): &(Name, Handle)| kin_of(name).is_none();
         let names = match &self.host {
             // Names that no node of ours could register are carried for others; nobody here can send to them.
             Some(host) => {
                 let names = host.master.names();
                 names
                     .filter_map(|(name, handle)| Some((Name::new(name.as_bytes()).ok()?, handle)))
+                    .filter(is_shown)
                     .map(entry)
                     .collect()
             }
-            None => self.control.slave.names().map(entry).collect(),
+            None => self.control.slave.names().filter(is_shown).map(entry).collect(),
         };
         Status {
             harbor: self.desk.own,

@@ -21,6 +21,8 @@ pub struct Settings {
     pub join: Option<Join>,
     /// `host:port` on which this node hosts the master.
     pub master: Option<String>,
+    /// What this node tells others of its kind; none: it does not look for them, and they do not find it.
+    pub hello: Option<Hello>,
     /// How much may be held, and for how long.
     pub bounds: Bounds,
     /// What the jitter of back-offs is drawn from.
@@ -31,13 +33,22 @@ impl Settings {
     /// A node that is alone, with default bounds.
     pub fn new(own: HarborId) -> Self {
         let bounds = Bounds::default();
-        Self { own, join: None, master: None, bounds, seed: 0 }
+        Self { own, join: None, master: None, hello: None, bounds, seed: 0 }
     }
 
     /// Where the master is dialled; empty if the node is no slave.
     pub(super) fn master_address(&self) -> &str {
         self.join.as_ref().map_or("", |join| &join.master)
     }
+}
+
+/// What a node tells others of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Which life of the node this is; a later one has a higher number.
+    pub incarnation: u64,
+    /// What it can do besides what real nodes can: no bit has a meaning yet.
+    pub capabilities: u64,
 }
 
 /// How to be a slave.

@@ -24,7 +24,7 @@ fn level(event: &Event) -> Level {
         | Event::PeerFault { .. }
         | Event::Slave(_)
         | Event::Unsent { .. } => Level::WARN,
-        Event::Up(_) | Event::MasterUp | Event::Joined { .. } => Level::INFO,
+        Event::Kin { .. } | Event::Up(_) | Event::MasterUp | Event::Joined { .. } => Level::INFO,
         Event::Master(MasterEvent::Joined { .. } | MasterEvent::Left { .. }) => Level::INFO,
         Event::Master(MasterEvent::Named { .. }) => Level::DEBUG,
         Event::Master(_) => Level::WARN,

@@ -497,7 +497,8 @@ fn links(config: &Config) -> Option<harbor::Settings> {
         Role::Standalone => (join(), config.standalone.clone()),
         Role::Master => (None, config.standalone.clone()),
     };
-    Some(harbor::Settings { join, master, seed: seed(), ..harbor::Settings::new(config.harbor) })
+    let hello = Some(harbor::Hello { incarnation: Instant::unix_seconds(), capabilities: 0 });
+    Some(harbor::Settings { join, master, hello, seed: seed(), ..harbor::Settings::new(config.harbor) })
 }
 
 type OnEvent = Box<dyn FnMut(&harbor::Event) + Send>;

@@ -36,6 +36,8 @@
 //!   them, and of every open question, as soon as the node is ready again.
 //! - **G10** A real master broadcasts the owner of an `R` and answers queries with the first one that it ever heard. A name
 //!   that had another owner before is registered again after every `C`, so that newcomers hear of the present one.
+//! - **G11** A node that seeks its kind registers `~sky.<id>` right after `W` and asks for the name of every node that is
+//!   linked. Two are of one kind when the present master has named both.
 
 #![forbid(unsafe_code)]
 
@@ -50,6 +52,7 @@ mod properties;
 mod slave;
 
 pub use bounds::Bounds;
+pub use kin::kin_of;
 pub use lease::{HarborRange, LeaseError, Record};
 pub use master::{Master, MasterEvent, MasterOutput, Refusal};
 pub use slave::{Loss, NamesFull, Slave, SlaveEvent, SlaveOutput, SlaveState};

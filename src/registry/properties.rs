@@ -407,6 +407,7 @@ impl Watched {
                     assert!(id.get() != OWN && !self.linked.contains(&id.get()), "{id} is dialled");
                 }
                 SlaveOutput::Relocated { id, .. } => assert!(self.linked.contains(&id.get()), "{id}"),
+                SlaveOutput::Kin { id } => panic!("nobody looked for {id}"),
                 SlaveOutput::Published { name, handle } => {
                     // A full table publishes what it answers and forgets it.
                     if self.slave.owner(&name).is_some() {
@@ -599,6 +600,7 @@ impl Cluster {
                     SlaveOutput::Published { .. }
                     | SlaveOutput::Dial { .. }
                     | SlaveOutput::Relocated { .. }
+                    | SlaveOutput::Kin { .. }
                     | SlaveOutput::Answer { .. }
                     | SlaveOutput::Event(_) => {}
                 }

@@ -14,6 +14,7 @@
 
 use super::bounds::Bounds;
 use super::ids::IdSet;
+use super::kin::{Kin, kin_handle, kin_name};
 use super::names::{Asked, Learnt, Names};
 use crate::clock::Instant;
 use crate::limits::SERVICE_ID_VACANT;
@@ -33,6 +34,8 @@ pub struct Slave {
     /// Nodes that the present master reported dead and that did not come back.
     dead: IdSet,
     was_ready: bool,
+    /// None if this node does not seek its kind.
+    kin: Option<Kin>,
     names: Names,
     outputs: VecDeque<SlaveOutput>,
 }
@@ -95,6 +98,11 @@ pub enum SlaveOutput {
         id: HarborId,
         /// Where it listens, `host:port`.
         address: String,
+    },
+    /// This node is of our kind, says the master, and knows the same of us (G11).
+    Kin {
+        /// Its id.
+        id: HarborId,
     },
     /// The name has this owner from now on. Messages held for it can go.
     Published {
@@ -194,6 +202,7 @@ impl Slave {
             linked: IdSet::default(),
             dead: IdSet::default(),
             was_ready: false,
+            kin: None,
             names: Names::default(),
             outputs: VecDeque::new(),
         }
@@ -209,6 +218,7 @@ impl Slave {
         // Another master, or another life of this one, has other dead.
         self.dead = IdSet::default();
         self.names.forget_contested();
+        self.forget_kin();
         self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
         self.send(conn, Packet::Hello { id: self.own, address: address.to_owned() });
     }
@@ -251,6 +261,7 @@ impl Slave {
     pub fn handle_linked(&mut self, _now: Instant, id: HarborId) {
         self.linked.insert(id);
         self.dead.remove(id);
+        self.seek(id);
         self.ready_if_complete();
     }
 
@@ -394,6 +405,7 @@ impl Slave {
         let deadline = now + self.bounds.join_time_max;
         self.state = State::Joining { conn, deadline, n, kept: Kept::default() };
         self.event(SlaveEvent::MasterUp);
+        self.introduce();
         self.ready_if_complete();
     }
 
@@ -405,7 +417,10 @@ impl Slave {
                 self.repeat_contested();
             }
             Packet::Name { name, handle } => match name.to_name() {
-                Ok(name) if !handle.is_none() => self.hear(name, handle),
+                Ok(name) if !handle.is_none() => {
+                    self.hear_kin(&name, handle);
+                    self.hear(name, handle);
+                }
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
             },
             Packet::Dead { id } if id != self.own => self.mourn(id),
@@ -434,6 +449,51 @@ impl Slave {
                 self.outputs.push_back(SlaveOutput::Dial { id, address });
             }
         }
+    }
+
+    /// Makes this node register a name by which its kind knows it, and look for others (G11). To be called before it joins.
+    pub fn seek_kin(&mut self) {
+        self.kin = Some(Kin::default());
+    }
+
+    /// Whether that node is of our kind, and knows it of us.
+    pub fn is_kin(&self, id: HarborId) -> bool {
+        self.kin.as_ref().is_some_and(|kin| kin.is_named(id) && kin.is_named(self.own))
+    }
+
+    fn forget_kin(&mut self) {
+        if let Some(kin) = &mut self.kin {
+            *kin = Kin::default();
+        }
+    }
+
+    /// G11: our own name, then the questions for those who are linked already.
+    fn introduce(&mut self) {
+        let (Some(conn), true) = (self.master(), self.kin.is_some()) else { return };
+        let (name, handle) = (kin_name(self.own).into(), kin_handle(self.own));
+        self.send(conn, Packet::Register { name, handle });
+        for id in (1..=255).map(HarborId::new).filter(|id| self.linked.contains(*id)).collect::<Vec<_>>() {
+            self.seek(id);
+        }
+    }
+
+    fn seek(&mut self, id: HarborId) {
+        let conn = match self.state {
+            State::Joining { conn, .. } | State::Ready { conn } => conn,
+            State::Apart | State::Greeting { .. } => return,
+        };
+        if self.kin.as_mut().is_some_and(|kin| kin.ask(id)) {
+            self.send(conn, Packet::Query { name: kin_name(id).into() });
+        }
+    }
+
+    /// Our own name comes back like any other; those that came before it count from then on.
+    fn hear_kin(&mut self, name: &Name, handle: Handle) {
+        let Some(new) = self.kin.as_mut().and_then(|kin| kin.hear(name, handle)) else { return };
+        let ids = if new == self.own { 1..=255 } else { new.get()..=new.get() };
+        let kin: Vec<HarborId> =
+            ids.map(HarborId::new).filter(|id| *id != self.own && self.is_kin(*id)).collect();
+        self.outputs.extend(kin.into_iter().map(|id| SlaveOutput::Kin { id }));
     }
 
     /// G10. To a master that gave the name to nobody else this says nothing new.
@@ -510,6 +570,7 @@ impl Slave {
     fn lose(&mut self, loss: Loss) {
         let before = std::mem::replace(&mut self.state, State::Apart);
         self.event(SlaveEvent::MasterLost(loss));
+        self.forget_kin();
         self.catch_up(before);
     }
 

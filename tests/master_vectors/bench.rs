@@ -237,7 +237,8 @@ impl SlaveBench {
                 SlaveOutput::Event(event) => self.events.push(event),
                 SlaveOutput::Published { .. }
                 | SlaveOutput::Answer { .. }
-                | SlaveOutput::Relocated { .. } => {}
+                | SlaveOutput::Relocated { .. }
+                | SlaveOutput::Kin { .. } => {}
             }
         }
     }

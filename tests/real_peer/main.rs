@@ -15,6 +15,7 @@
 mod faults;
 mod frame;
 mod joins;
+mod kin;
 mod master;
 mod names;
 mod ours;

@@ -3,7 +3,7 @@
 use crate::frame::{LUA, Message, RESPONSE};
 use crate::world::{Do, Door};
 use skyharbor::clock::Instant;
-use skyharbor::harbor::{Action, ConnId, Event, Harbor, Join, Listener, Settings};
+use skyharbor::harbor::{Action, ConnId, Event, Harbor, Hello, Join, Listener, Settings};
 use skyharbor::message::{
     Body, Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, Session, Waiter,
 };
@@ -49,7 +49,8 @@ impl Ours {
     pub(crate) fn settings(id: u8, hosts: bool) -> Settings {
         let join = Join { listen: format!("node:{id}"), advertise: None, master: "master".to_owned() };
         let master = hosts.then(|| "master".to_owned());
-        Settings { join: Some(join), master, seed: u64::from(id), ..Settings::new(HarborId::new(id)) }
+        let hello = Some(Hello { incarnation: 1000 + u64::from(id), capabilities: 0 });
+        Settings { join: Some(join), master, hello, seed: u64::from(id), ..Settings::new(HarborId::new(id)) }
     }
 
     pub(crate) fn new(settings: Settings) -> Self {

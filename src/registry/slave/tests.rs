@@ -43,6 +43,7 @@ fn drain(slave: &mut Slave) -> String {
             SlaveOutput::SendPacket { conn, packet } => format!("{}: {}", conn.number(), show(&packet)),
             SlaveOutput::Close { conn } => format!("close {}", conn.number()),
             SlaveOutput::Dial { id, address } => format!("dial {id} {address}"),
+            SlaveOutput::Kin { id } => format!("kin {id}"),
             SlaveOutput::Relocated { id, address } => format!("relocated {id} {address}"),
             SlaveOutput::Published { name, handle } => format!("publish {name} {handle}"),
             SlaveOutput::Answer { waiter, answer } => format!("answer {} {answer:?}", waiter.session.bits()),
