@@ -45,6 +45,9 @@ pub const PENDING_CALLS_MAX: usize = 1 << 20;
 pub const UNSENT_BYTES_MAX: usize = 256 << 20;
 /// Unsent bytes of one link that are first warned of; then at each doubling (Skynet's `socket_server.c`).
 pub const UNSENT_WARN_BYTES: usize = 1 << 20;
+/// The payload of a message to or from a real node, in bytes, that is first warned of; then at each doubling. A real node
+/// builds what it sends on its stack and dies at about 8 MB (`wire.md` 4.2), and a large request may have a large answer.
+pub const LARGE_WARN_BYTES: usize = 4 << 20;
 /// How long a handshake of a link may take.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a joiner waits for the links that `W` announced, before it goes on without them.
@@ -244,6 +247,7 @@ const _: () = assert!(KV_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(MULTICAST_CHANNELS_MAX < 1 << 23, "channel ids have 23 bits of their own");
 const _: () = assert!(DATACENTER_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
+const _: () = assert!(LARGE_WARN_BYTES <= 8_000_000 / 2 + 300_000);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
 const _: () = assert!(UPLINK_TURN_MESSAGES_MAX as u64 <= LANE_MESSAGES_MAX);

@@ -130,6 +130,16 @@ pub enum Event {
         /// What it did.
         fault: Fault,
     },
+    /// A message to a real node, or from one, is so large that the node may die of sending one of its size: 4 MiB and
+    /// each doubling, once for each link.
+    Large {
+        /// Which node.
+        peer: HarborId,
+        /// Bytes of the payload.
+        bytes: usize,
+        /// It went to the node; otherwise it came from there.
+        is_sent: bool,
+    },
     /// The unsent bytes of a link passed a mark: 1 MiB and each doubling.
     Unsent {
         /// To whom.

@@ -2,7 +2,7 @@
 
 use super::pending::Pending;
 use super::waiters::{Subject, Waiters};
-use super::{Action, Bounds, ConnId, Event, Fault, Intake, Settings, backoff::Jitter};
+use super::{Action, Bounds, ConnId, Event, Fault, Hello, Intake, Settings, backoff::Jitter};
 use crate::clock::Instant;
 use crate::message::{CallError, Envelope, HarborAnswer, HarborId, Waiter};
 use std::collections::{BTreeMap, VecDeque};
@@ -34,6 +34,8 @@ pub(super) struct Desk {
     pub(super) now: Instant,
     pub(super) own: HarborId,
     pub(super) bounds: Bounds,
+    /// Nodes of our kind that said hello on their present link.
+    pub(super) met: BTreeMap<HarborId, Hello>,
     /// The node looks for its kind.
     pub(super) is_kin: bool,
     /// The node says farewell: nothing new begins.
@@ -61,6 +63,7 @@ impl Desk {
             now: Instant::default(),
             own: settings.own,
             bounds: settings.bounds.clone(),
+            met: BTreeMap::new(),
             is_kin: settings.hello.is_some(),
             leaving: false,
             jitter: Jitter::new(settings.seed),

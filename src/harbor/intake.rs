@@ -18,6 +18,7 @@ pub(super) fn receive(
 ) -> Result<(), FrameFault> {
     while let Some(envelope) = link.decoder.feed(&mut chunk)? {
         desk.intake.frames += 1;
+        link.note_received(&envelope, peer, desk);
         match envelope.kind {
             Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,
             Kind::ERROR if !envelope.session.wants_answer() => {

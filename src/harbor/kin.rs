@@ -9,24 +9,22 @@ use super::{Event, Harbor, Hello};
 use crate::limits::SERVICE_ID_KIN;
 use crate::message::{Body, CallError, Envelope, Handle, HarborId, Kind, Payload, Session};
 use crate::seri::{self, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const HELLO: &str = "HELLO";
 
-/// What this node knows of its kind; at most one entry for each id.
+/// What this node said to its kind; at most one entry for each id.
 #[derive(Default)]
 pub(super) struct Kin {
     /// Who got our hello on the present link.
     greeted: BTreeSet<HarborId>,
-    /// Who sent one on the present link.
-    met: BTreeMap<HarborId, Hello>,
 }
 
 impl Kin {
     /// The link is gone: who comes next under this id is somebody else.
-    pub(super) fn lost(&mut self, id: HarborId) {
+    pub(super) fn lost(&mut self, id: HarborId, desk: &mut Desk) {
         self.greeted.remove(&id);
-        self.met.remove(&id);
+        desk.met.remove(&id);
     }
 }
 
@@ -53,7 +51,7 @@ impl Harbor {
         let is_from_kin = envelope.source == Handle::new(peer, SERVICE_ID_KIN) && envelope.kind == Kind::LUA;
         let hello = envelope.body.bytes().filter(|_| is_from_kin).and_then(unpack);
         if let Some(hello) = hello {
-            self.kin.met.insert(peer, hello);
+            self.desk.met.insert(peer, hello);
             self.desk.event(Event::Kin { peer, hello });
         } else if envelope.kind != Kind::ERROR && envelope.session.wants_answer() {
             let (source, dest) = (envelope.dest, envelope.source);
@@ -63,7 +61,7 @@ impl Harbor {
 
     /// What a node of our kind said of itself on the present link; none of a real node.
     pub fn kin(&self, peer: HarborId) -> Option<Hello> {
-        self.kin.met.get(&peer).copied()
+        self.desk.met.get(&peer).copied()
     }
 }
 

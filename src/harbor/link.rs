@@ -3,7 +3,7 @@
 use super::desk::Desk;
 use super::pending::{Call, Whose};
 use super::{ConnId, Event};
-use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::limits::{LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX};
 use crate::message::{Body, CallError, Envelope, HarborId, Kind, SendError, SendReason};
 use crate::wire::{FrameDecoder, Outbox};
 use std::collections::VecDeque;
@@ -22,6 +22,9 @@ pub(super) struct Link {
     /// The latest frame that an answer proved to have arrived, and with it all before.
     confirmed: u64,
     warn_bytes: usize,
+    /// Payloads from here on are warned of, sent and received.
+    large_sent: usize,
+    large_received: usize,
 }
 
 impl Link {
@@ -39,6 +42,8 @@ impl Link {
             frames: 0,
             confirmed: 0,
             warn_bytes,
+            large_sent: LARGE_WARN_BYTES,
+            large_received: LARGE_WARN_BYTES,
         }
     }
 
@@ -55,6 +60,7 @@ impl Link {
             return Err(SendError::new(SendReason::Full, envelope));
         }
         let (source, dest, session) = (envelope.source, envelope.dest, envelope.session);
+        note_large(&mut self.large_sent, &envelope, peer, true, desk);
         let (was_empty, before) = (self.outbox.is_empty(), self.outbox.pushed());
         self.outbox.push_frame(envelope)?;
         let len = self.outbox.pushed() - before;
@@ -86,6 +92,11 @@ impl Link {
                 self.warn_bytes = self.warn_bytes.saturating_mul(2).max(1);
             }
         }
+    }
+
+    /// A message came from the peer.
+    pub(super) fn note_received(&mut self, envelope: &Envelope, peer: HarborId, desk: &mut Desk) {
+        note_large(&mut self.large_received, envelope, peer, false, desk);
     }
 
     /// Bytes of the outbox were written: which frames are out.
@@ -123,6 +134,17 @@ impl Link {
     /// Frames that are written and not proved to have arrived.
     pub(super) fn in_flight(&self) -> u64 {
         self.written() - self.confirmed
+    }
+}
+
+/// Warns of a large payload, if the peer is real as far as this node knows, and raises the mark.
+fn note_large(mark: &mut usize, envelope: &Envelope, peer: HarborId, is_sent: bool, desk: &mut Desk) {
+    let bytes = envelope.body.bytes().map_or(0, <[u8]>::len);
+    if bytes >= *mark && !desk.met.contains_key(&peer) {
+        desk.event(Event::Large { peer, bytes, is_sent });
+        while *mark <= bytes {
+            *mark = mark.saturating_mul(2);
+        }
     }
 }
 

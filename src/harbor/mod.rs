@@ -445,7 +445,7 @@ impl Harbor {
                     }
                     LinkChange::Down(id) => {
                         self.control.slave.handle_unlinked(self.desk.now, id);
-                        self.kin.lost(id);
+                        self.kin.lost(id, &mut self.desk);
                         self.vacate(id);
                     }
                     LinkChange::Left(id) => self.vacate(id),

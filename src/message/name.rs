@@ -62,17 +62,33 @@ impl Name {
     }
 }
 
-/// `tonumber` of Lua, for texts of up to 15 bytes: decimal or hexadecimal, a sign, a fraction, an exponent.
+/// `tonumber` of Lua: space around it, one sign, decimal or hexadecimal digits, a fraction, an exponent.
 fn looks_like_a_number(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let unsigned = text.trim().trim_start_matches(['+', '-']);
-    if let Some(hexadecimal) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
-        return hexadecimal
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b'p' | b'P'));
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    let unsigned = match &bytes[start..end] {
+        [b'+' | b'-', rest @ ..] => rest,
+        all => all,
+    };
+    match unsigned {
+        [b'0', b'x' | b'X', digits @ ..] => is_numeral(digits, u8::is_ascii_hexdigit, *b"pP"),
+        digits => is_numeral(digits, u8::is_ascii_digit, *b"eE"),
     }
-    unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.')
-        && unsigned.parse::<f64>().is_ok()
+}
+
+/// Digits with at most one point, and an exponent or none.
+fn is_numeral(bytes: &[u8], is_digit: fn(&u8) -> bool, exponent: [u8; 2]) -> bool {
+    let marked = bytes.iter().position(|byte| exponent.contains(byte));
+    let (mantissa, power) = bytes.split_at(marked.unwrap_or(bytes.len()));
+    let points = mantissa.iter().filter(|byte| **byte == b'.').count();
+    let digits = mantissa.iter().filter(|byte| is_digit(byte)).count();
+    let power = match power {
+        [_, b'+' | b'-', digits @ ..] | [_, digits @ ..] => Some(digits),
+        [] => None,
+    };
+    let is_power = power.is_none_or(|power| !power.is_empty() && power.iter().all(u8::is_ascii_digit));
+    digits > 0 && points <= 1 && digits + points == mantissa.len() && is_power
 }
 
 impl FromStr for Name {
@@ -114,6 +130,15 @@ mod tests {
             ("0xff", NameError::Numeric),
         ] {
             assert_eq!(Name::from_str(bad), Err(why), "{bad}");
+        }
+        for number in ["7", "+7", " 7 ", "7.", "1.5", "1e5", "1E+5", "0x1f", "0X.8", "0x1p4", "\t0x1.8P-1\n"]
+        {
+            assert_eq!(Name::from_str(number), Err(NameError::Numeric), "{number:?}");
+        }
+        for name in [
+            "7a", "--7", "1e", "1e+", "0x", "0x1p", "0xg", "1.2.3", "1_0", "e5", "+", "1 2", "7\0", "\u{a0}7",
+        ] {
+            assert!(Name::from_str(name).is_ok(), "{name:?}");
         }
         assert_eq!(Name::new(&[0xff, 0]).unwrap().to_string(), "\\xff\\x00");
     }

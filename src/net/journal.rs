@@ -23,6 +23,7 @@ fn level(event: &Event) -> Level {
         | Event::NameConflict { .. }
         | Event::PeerFault { .. }
         | Event::Slave(_)
+        | Event::Large { .. }
         | Event::Unsent { .. } => Level::WARN,
         Event::Kin { .. } | Event::Up(_) | Event::MasterUp | Event::Joined { .. } => Level::INFO,
         Event::Master(MasterEvent::Joined { .. } | MasterEvent::Left { .. }) => Level::INFO,

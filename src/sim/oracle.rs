@@ -12,6 +12,7 @@
 //! | accepted = delivered + failed + unknown + queued + in flight | after each input of each node |
 
 use crate::harbor::{Event, Harbor};
+use crate::limits::SERVICE_ID_VACANT;
 use crate::message::{CallError, HarborId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,13 +111,13 @@ impl Oracle {
         }
     }
 
-    /// A call is refused by a service, or in the name of one: nobody but its callee may do that here.
+    /// A call is refused by a service, or in the name of one: nobody but its callee may do that here, or the id that has
+    /// the names of dead nodes.
     pub(super) fn refused(&self, number: u64, by: u32) {
         let sent = &self.sent[number as usize];
         let callee = sent.to.map(|uid| uid.local);
-        assert_eq!(
-            callee,
-            Some(by),
+        assert!(
+            callee == Some(by) || by == SERVICE_ID_VACANT,
             "call {number} of {:?} ended by an error that belongs to another",
             sent.from
         );

@@ -16,6 +16,7 @@ mod faults;
 mod frame;
 mod joins;
 mod kin;
+mod limits;
 mod master;
 mod names;
 mod ours;
