@@ -182,7 +182,7 @@ impl Ours {
                 return Some(Do::Connect(conn.number(), address));
             }
             Action::Close { conn } => return Some(Do::Close(conn.number())),
-            Action::Deliver(envelope) => self.deliver(envelope),
+            Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(envelope),
             Action::Answer { answer, .. } => self.answers.push(answer),
             Action::Publish { name, handle } => {
                 self.names.insert(name.to_string(), handle.bits());
