@@ -244,7 +244,8 @@ fn a_killed_callee_ends_the_waiting_call_with_its_reason() {
     assert!(reason.starts_with("skyharbor: TWO: the link to node 2 was lost"), "{reason}");
     assert!(took < Duration::from_secs(1), "{took:?}");
     let next = one.call(&["TWO", "2"]).unwrap_err();
-    assert!(next.contains("node 2"), "{next}");
+    // Until the master has given the name of the dead to nobody, and after.
+    assert!(next.contains("node 2") || next.contains("no such service"), "{next}");
     one.stop();
 }
 
