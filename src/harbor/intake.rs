@@ -21,10 +21,7 @@ pub(super) fn receive(
         link.note_received(&envelope, peer, desk);
         match envelope.kind {
             Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,
-            Kind::ERROR if !envelope.session.wants_answer() => {
-                bury(&envelope, desk);
-                deliver(peer, envelope, desk);
-            }
+            Kind::ERROR if !envelope.session.wants_answer() => bury(peer, envelope, desk),
             Kind::RESPONSE | Kind::ERROR => answer(peer, envelope, link, desk),
             kind => {
                 desk.intake.debug += u64::from(kind == Kind::DEBUG);
@@ -69,11 +66,16 @@ fn answer(peer: HarborId, envelope: Envelope, link: &mut Link, desk: &mut Desk) 
     }
 }
 
-/// The source of an ERROR without a session is dead: the calls of its receiver to it end. Each of them is one of this
-/// table, whatever a peer sends.
-fn bury(notice: &Envelope, desk: &mut Desk) {
-    while let Some(call) = desk.pending.pop_pair(notice.dest, notice.source) {
+/// The source of an ERROR without a session is dead: the calls of its receiver to it end, all of which are in this table.
+/// Only the source's own node can know.
+fn bury(peer: HarborId, envelope: Envelope, desk: &mut Desk) {
+    if envelope.source.harbor() != peer {
+        desk.intake.stray += 1;
+        return;
+    }
+    while let Some(call) = desk.pending.pop_pair(envelope.dest, envelope.source) {
         let (caller, session) = call.key;
         desk.complete(Envelope::error(call.dest, caller, session, CallError::NoService));
     }
+    deliver(peer, envelope, desk);
 }

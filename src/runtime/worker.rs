@@ -348,11 +348,13 @@ impl Worker {
     }
 
     /// An answer: runs the continuation that waits for it. A late one, whose call is over, is counted and dropped. An ERROR
-    /// without a session says that its source is dead: all calls to it end.
+    /// without a session says that its source is dead: all calls to it end. (Those to other nodes are the harbor's to end. It
+    /// knows which they are, and a look through all calls for each word of a peer would stop a service that has many.)
     fn answered(&mut self, cell: &mut Cell, envelope: Envelope) {
         let Cell { core, service: Some(service) } = cell else { return };
         if envelope.kind == Kind::ERROR && !envelope.session.wants_answer() {
-            if let Some(calls) = core.calls.as_mut().filter(|_| !envelope.source.is_none()) {
+            let is_ours = !envelope.source.is_none() && !envelope.source.is_remote(self.shared.harbor);
+            if let Some(calls) = core.calls.as_mut().filter(|_| is_ours) {
                 calls.begin_sweep(envelope.source);
             }
             return;

@@ -207,6 +207,25 @@ fn an_error_without_a_session_ends_every_call_to_its_source() {
 }
 
 #[test]
+fn nobody_but_its_node_says_that_a_service_is_dead() {
+    let world = World::new();
+    let mut lua_node = world.join(2);
+    let callee = lua_node.service(0x20);
+    world.does(move |probe, ctx| {
+        probe.call(ctx, 0, callee);
+        ctx.redirect(ctx.handle(), callee, Kind::ERROR, Session::NONE, b"").expect("it lives");
+    });
+    let call = lua_node.read();
+    // Node 2 cannot bury a service of this node either.
+    let local = world.node.spawn("silent", Silent(Vec::new())).expect("it starts").handle();
+    world.does(move |probe, ctx| probe.call(ctx, 1, local));
+    lua_node.write_as(local, world.probe.handle(), Kind::ERROR, 0, b"");
+    lua_node.write(0x20, world.probe.handle(), Kind::RESPONSE, call.session, b"yes");
+    assert_eq!(world.answers(1), [(0, Ok(b"yes".to_vec()))]);
+    world.end();
+}
+
+#[test]
 fn an_error_with_a_session_ends_that_call() {
     let world = World::new();
     let mut lua_node = world.join(2);

@@ -93,3 +93,24 @@ fn an_error_for_no_call_that_went_out_ends_none() {
     let Intake { frames, delivered, stray, .. } = bench.harbor.intake();
     assert_eq!((frames, delivered, stray), (4, 2, 2));
 }
+
+#[test]
+fn only_its_own_node_says_that_a_service_is_dead() {
+    let (mut bench, _, link) = Bench::linked();
+    let third = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, third, &[3]));
+    bench.take();
+    bench.send(7, 0x0200_0009);
+    bench.send(8, 0x0200_0009);
+    let dead = |node: u8, local: u8| [0, 0, 0, 12, node, 0, 0, local, 7, 0, 0, 8, 0, 0, 0, 0];
+    // Node 3 speaks for node 2, then for a service of this node.
+    for node in [2, 5] {
+        bench.input(|harbor, now| harbor.handle_bytes(now, third, &dead(node, 9)));
+    }
+    assert_eq!((bench.take().as_str(), bench.harbor.pending_calls(PEER_2)), ("", 2));
+    assert_eq!(bench.harbor.intake().stray, 2);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &dead(2, 10)));
+    assert_eq!((bench.take().as_str(), bench.harbor.pending_calls(PEER_2)), ("0 to :05000008: ERROR", 2));
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &dead(2, 9)));
+    assert_eq!(bench.take(), "8 to :05000008: NoService, 7 to :05000008: NoService, 0 to :05000008: ERROR");
+}
