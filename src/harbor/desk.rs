@@ -67,7 +67,7 @@ impl Desk {
             is_kin: settings.hello.is_some(),
             leaving: false,
             jitter: Jitter::new(settings.seed),
-            pending: Pending::new(settings.own),
+            pending: Pending::new(settings.own, settings.seed),
             waiters: Waiters::default(),
             intake: Intake::default(),
             replies: VecDeque::new(),

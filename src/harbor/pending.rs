@@ -16,7 +16,7 @@ use crate::clock::Instant;
 use crate::limits::SLOTS;
 use crate::message::{Handle, HarborId, Session};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 /// Source and session of a call, which its answer carries as destination and session.
 pub(super) type CallKey = (Handle, Session);
@@ -70,8 +70,8 @@ struct List {
 
 /// The table of pending calls; see the module's text.
 pub(super) struct Pending {
-    index: HashMap<CallKey, u32, BuildHasherDefault<KeyHasher>>,
-    pairs: HashMap<Pair, u32, BuildHasherDefault<KeyHasher>>,
+    index: HashMap<CallKey, u32, KeyHash>,
+    pairs: HashMap<Pair, u32, KeyHash>,
     places: Vec<Place>,
     free: Vec<u32>,
     peers: Box<[List; 2 * SLOTS]>,
@@ -79,11 +79,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// The table of node `own`.
-    pub(super) fn new(own: HarborId) -> Self {
+    /// The table of node `own`; no peer knows the seed.
+    pub(super) fn new(own: HarborId, seed: u64) -> Self {
         let empty = List { oldest: NONE, newest: NONE, len: 0 };
         let peers = Box::new([empty; 2 * SLOTS]);
-        let (index, pairs) = (HashMap::default(), HashMap::default());
+        let hash = KeyHash::new(seed);
+        let (index, pairs) = (HashMap::with_hasher(hash), HashMap::with_hasher(hash));
         Self { index, pairs, places: Vec::new(), free: Vec::new(), peers, own }
     }
 
@@ -222,9 +223,41 @@ fn place_of(peer: HarborId, whose: Whose) -> usize {
     }
 }
 
-/// A fixed multiplicative hash. The keys are chosen by services of this node, never by a peer.
-#[derive(Default)]
-pub(super) struct KeyHasher(u64);
+/// A folded multiplicative hash with a secret: a request that is passed on has the source and the session that a peer
+/// chose, who could otherwise put all of them into one place.
+#[derive(Clone, Copy)]
+pub(super) struct KeyHash {
+    start: u64,
+    factor: u64,
+}
+
+impl KeyHash {
+    fn new(seed: u64) -> Self {
+        let mix = |bits: u64| fold(bits ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93);
+        let start = mix(seed);
+        Self { start, factor: mix(start) | 1 }
+    }
+}
+
+/// Without a secret: for keys that services of this node choose.
+impl Default for KeyHash {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl BuildHasher for KeyHash {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher { state: self.start, factor: self.factor }
+    }
+}
+
+pub(super) struct KeyHasher {
+    state: u64,
+    factor: u64,
+}
 
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -234,12 +267,18 @@ impl Hasher for KeyHasher {
     }
 
     fn write_u32(&mut self, word: u32) {
-        self.0 = (self.0.rotate_left(32) ^ u64::from(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.state = fold(self.state ^ u64::from(word), self.factor);
     }
 
     fn finish(&self) -> u64 {
-        self.0.rotate_left(26)
+        self.state
     }
+}
+
+/// Both halves of the product.
+fn fold(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]
@@ -258,7 +297,7 @@ mod tests {
 
     #[test]
     fn answers_leave_the_order_of_the_rest_alone() {
-        let mut pending = Pending::new(ONE);
+        let mut pending = Pending::new(ONE, 7);
         for n in 1..=5 {
             pending.insert(call(0x0100_0008, n, 0x0200_0009, u64::from(n)));
             pending.insert(call(0x0100_0009, n, 0x0300_0009, u64::from(n)));
@@ -277,7 +316,7 @@ mod tests {
 
     #[test]
     fn places_are_reused_and_the_same_key_is_replaced() {
-        let mut pending = Pending::new(ONE);
+        let mut pending = Pending::new(ONE, 7);
         for n in 0..1000 {
             pending.insert(call(0x0100_0008, 7, 0x0200_0009, n));
             pending.insert(call(0x0100_0008, 7, 0x0300_0009, n));
@@ -291,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_calls_of_a_pair_are_found_and_no_others() {
-        let mut pending = Pending::new(ONE);
+        let mut pending = Pending::new(ONE, 7);
         for n in 1..=6 {
             pending.insert(call(0x0100_0008, n, 0x0200_0009 + n % 2, u64::from(n)));
             pending.insert(call(0x0100_0009, n, 0x0200_0009, u64::from(n)));
@@ -312,7 +351,7 @@ mod tests {
 
     #[test]
     fn calls_that_were_passed_on_stand_in_a_list_of_their_own() {
-        let mut pending = Pending::new(ONE);
+        let mut pending = Pending::new(ONE, 7);
         for n in 1..=3 {
             pending.insert(call(0x0100_0008, n, 0x0200_0009, u64::from(n)));
             pending.insert(call(0x0300_0008, n, 0x0200_0009, 10 + u64::from(n)));
@@ -323,5 +362,28 @@ mod tests {
         assert_eq!(pending.pop_expired(TWO, Theirs, Instant::from_nanos(11)).unwrap().frame, 11);
         assert_eq!(pending.pop(TWO, Ours).unwrap().frame, 1);
         assert_eq!((pending.len(TWO, Ours), pending.len(TWO, Theirs)), (2, 2));
+    }
+
+    /// Keys of the form that made a hash without a secret give each the same place.
+    #[test]
+    fn nobody_chooses_keys_that_share_a_place() {
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let inverse = (0..6)
+            .fold(FACTOR, |inverse, _| inverse.wrapping_mul(2u64.wrapping_sub(FACTOR.wrapping_mul(inverse))));
+        let keys = (0u64..512).map(|n| {
+            let mixed = n.rotate_right(6).wrapping_mul(inverse);
+            let source = ((mixed >> 32) as u32).wrapping_mul(inverse as u32);
+            let rotated = u64::from(source).wrapping_mul(FACTOR).rotate_left(32);
+            (source, (rotated ^ mixed) as u32)
+        });
+        let hash = KeyHash::new(7);
+        let places = keys.map(|(source, session)| {
+            let mut hasher = hash.build_hasher();
+            hasher.write_u32(source);
+            hasher.write_u32(session);
+            hasher.finish() % 1024
+        });
+        let places: std::collections::BTreeSet<u64> = places.collect();
+        assert!(places.len() > 256, "{} places for 512 keys", places.len());
     }
 }

@@ -1,10 +1,9 @@
 //! Services that asked to be told about a link or about the master. (Who asks for a name waits in `registry`.)
 
-use super::pending::KeyHasher;
+use super::pending::KeyHash;
 use crate::limits::WAITERS_MAX;
 use crate::message::{Handle, HarborId, Session, Waiter};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasherDefault;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +27,7 @@ type Place = (Subject, u64);
 #[derive(Default)]
 pub(super) struct Waiters {
     places: BTreeMap<Place, Waiter>,
-    by_waiter: HashMap<(Handle, Session), Place, BuildHasherDefault<KeyHasher>>,
+    by_waiter: HashMap<(Handle, Session), Place, KeyHash>,
     turn: u64,
 }
 
