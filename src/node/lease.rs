@@ -53,11 +53,11 @@ impl Lease {
     /// The id to start with; it is remembered when this returns.
     pub(super) fn take(&mut self, now: u64) -> Result<HarborId, Denied> {
         let mut record = self.record.clone();
-        let id = record.lease(self.range, now).map_err(Denied::Limit)?;
+        let id = record.lease(self.range, now);
         if record != self.record {
             self.keep(record)?;
         }
-        Ok(id)
+        id.map_err(Denied::Limit)
     }
 
     /// The master refused the id.
@@ -147,6 +147,18 @@ mod tests {
         let left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(left, ["lease"], "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_locks_out_for_a_minute_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lease");
+        let (mut lease, _) = open(&path);
+        lease.take(NOON).unwrap();
+        lease.refuse().unwrap();
+        let before = NOON - 365 * 24 * 3600;
+        assert!(matches!(open(&path).0.take(before), Err(Denied::Limit(LeaseError::TooSoon { .. }))));
+        assert_eq!(open(&path).0.take(before + 60).unwrap().get(), 201);
     }
 
     #[test]

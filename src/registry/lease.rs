@@ -82,12 +82,14 @@ impl Record {
     /// id is used.
     ///
     /// # Errors
-    /// [`LeaseError`]; the record is then as it was.
+    /// [`LeaseError`]; the record is then to be kept too: what a clock that was set back since calls the future is now in it,
+    /// so that the wait ends.
     pub fn lease(&mut self, range: HarborRange, now: u64) -> Result<HarborId, LeaseError> {
         if range.contains(self.id) && !self.is_refused {
             return Ok(self.id);
         }
-        let taken = self.recent(now);
+        self.taken = self.recent(now);
+        let taken = &self.taken;
         let wait_since = |then: u64, pause: Duration| {
             let passed = Duration::from_secs(now - then);
             pause.checked_sub(passed).filter(|wait| !wait.is_zero())
@@ -103,7 +105,6 @@ impl Record {
         }
         self.id = range.after(self.id);
         self.is_refused = false;
-        self.taken = taken;
         self.taken.push(now);
         Ok(self.id)
     }
@@ -176,7 +177,7 @@ mod tests {
         let before = NOON - 365 * 24 * 3600;
         let wait = Duration::from_secs(60);
         assert_eq!(refused_after(&mut record, before), Err(LeaseError::TooSoon { wait }));
-        record.taken = vec![before];
+        assert_eq!(record.taken, [before]);
         assert!(refused_after(&mut record, before + 60).is_ok());
     }
 
