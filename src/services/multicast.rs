@@ -17,12 +17,13 @@
 //! Messages of one publisher to one channel arrive in order. A subscriber whose mailbox is full misses the message; one that
 //! ended is forgotten. A channel that ended is silent: nobody is told, as in Skynet.
 
+use super::watch::{Watched, Watches, watch};
 use crate::limits::{
     MULTICAST_CHANNELS_MAX, MULTICAST_SUBSCRIBERS_MAX, MULTICAST_TIME_MAX, MULTICAST_WAITING_MAX,
 };
 use crate::message::{CallError, Handle, HarborId, Kind, Name, Payload, SendReason, Session};
 use crate::runtime::{
-    Context, Disposition, Handler, Message, NEVER, Reply, Request, Responder, Service, StartError,
+    Context, Disposition, Handler, Message, Reply, Request, Responder, Service, StartError,
 };
 use crate::seri::{self, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -124,7 +125,10 @@ pub struct Multicast {
     next: Option<Channel>,
     /// Channels of this node, and those of others that have subscribers here.
     groups: HashMap<Channel, Group>,
+    /// Who waits for the owner of a channel that has no subscribers here yet.
+    joining: HashMap<Channel, Vec<(Handle, Responder<()>)>>,
     daemons: HashMap<HarborId, Daemon>,
+    watched: Watched,
 }
 
 /// Who gets what is published in a channel.
@@ -147,7 +151,8 @@ enum Daemon {
 #[derive(Debug)]
 enum Errand {
     Publish(Channel, Handle, Payload, Responder<()>),
-    Subscribe(Channel, Handle, Responder<()>),
+    /// For all that are joining.
+    Subscribe(Channel),
     Tell(&'static str, Channel),
 }
 
@@ -181,7 +186,7 @@ impl Multicast {
                 self.perform(ctx, daemon, errand);
             }
             Some(Daemon::Asked(errands)) if errands.len() < MULTICAST_WAITING_MAX => errands.push(errand),
-            Some(Daemon::Asked(_)) => errand.fail(ctx, CallError::Full),
+            Some(Daemon::Asked(_)) => self.fail(ctx, errand, CallError::Full),
             None => {
                 self.daemons.insert(node, Daemon::Asked(vec![errand]));
                 let values = [text("QUERY"), text(Self::KEY), number(node.get())];
@@ -192,15 +197,16 @@ impl Multicast {
 
     fn found(&mut self, ctx: &mut Context<'_, Self>, node: HarborId, answer: Result<Value, CallError>) {
         let Some(Daemon::Asked(errands)) = self.daemons.remove(&node) else { return };
-        let daemon = answer.and_then(|value| handle_in(&value).ok_or(CallError::NoService));
+        let daemon = answer.and_then(|value| {
+            handle_in(&value).filter(|daemon| daemon.harbor() == node).ok_or(CallError::NoService)
+        });
         match daemon {
             Ok(daemon) => {
                 self.daemons.insert(node, Daemon::Known(daemon));
                 errands.into_iter().for_each(|errand| self.perform(ctx, daemon, errand));
-                // Its next life has another handle.
-                ctx.link(node, NEVER, move |me, _, _| drop(me.daemons.remove(&node)));
+                watch(self, ctx, daemon);
             }
-            Err(reason) => errands.into_iter().for_each(|errand| errand.fail(ctx, reason)),
+            Err(reason) => errands.into_iter().for_each(|errand| self.fail(ctx, errand, reason)),
         }
     }
 
@@ -216,27 +222,41 @@ impl Multicast {
                 // A node that cannot be told has lost its subscriptions, or finds the channel gone.
                 let _ = ctx.send_raw(daemon, Kind::LUA, Session::NONE, packed(&order(command, channel)));
             }
-            Errand::Subscribe(channel, subscriber, answer) => {
+            Errand::Subscribe(channel) => {
                 let order = packed(&order("SUBR", channel));
                 ctx.call_raw(daemon, Kind::LUA, order, MULTICAST_TIME_MAX, move |me, ctx, result| {
-                    let result = result.and_then(|payload| me.subscribed(channel, subscriber, &payload));
-                    match result {
-                        Ok(()) => answer.reply(ctx, ()),
-                        Err(reason) => {
-                            me.daemons.remove(&channel.owner());
-                            answer.fail(ctx, reason);
-                        }
+                    if result.is_err() {
+                        me.daemons.remove(&channel.owner());
                     }
+                    me.joined(ctx, channel, result.and_then(|payload| first_value(&payload)));
                 });
             }
         }
     }
 
     /// The owner answered: true if there is no such channel, nothing if this node subscribed.
-    fn subscribed(&mut self, channel: Channel, subscriber: Handle, answer: &[u8]) -> Result<(), CallError> {
-        match first_value(answer)? {
-            Value::Bool(true) => Err(CallError::Failed(Self::NO_CHANNEL)),
-            _ => self.enter(channel, subscriber),
+    fn joined(&mut self, ctx: &mut Context<'_, Self>, channel: Channel, answer: Result<Value, CallError>) {
+        let answer = match answer {
+            Ok(Value::Bool(true)) => Err(CallError::Failed(Self::NO_CHANNEL)),
+            other => other.map(drop),
+        };
+        for (subscriber, waiter) in self.joining.remove(&channel).unwrap_or_default() {
+            match answer.and_then(|()| self.enter(channel, subscriber)) {
+                Ok(()) => waiter.reply(ctx, ()),
+                Err(reason) => waiter.fail(ctx, reason),
+            }
+        }
+        // Whoever wanted it has changed its mind.
+        if answer.is_ok() && !self.groups.contains_key(&channel) {
+            self.run_errand(ctx, channel.owner(), Errand::Tell("USUBR", channel));
+        }
+    }
+
+    fn fail(&mut self, ctx: &mut Context<'_, Self>, errand: Errand, reason: CallError) {
+        match errand {
+            Errand::Publish(.., answer) => answer.fail(ctx, reason),
+            Errand::Subscribe(channel) => self.joined(ctx, channel, Err(reason)),
+            Errand::Tell(..) => {}
         }
     }
 
@@ -273,7 +293,29 @@ impl Multicast {
         Ok(())
     }
 
+    /// Lets a service of this node have what is published, once the channel's owner has agreed. One question for all who
+    /// come meanwhile: the end of one subscription never undoes another that the owner has answered already.
+    fn join(
+        &mut self,
+        ctx: &mut Context<'_, Self>,
+        channel: Channel,
+        subscriber: Handle,
+        answer: Responder<()>,
+    ) {
+        if let Some(waiters) = self.joining.get_mut(&channel) {
+            return match waiters.len() < MULTICAST_WAITING_MAX {
+                true => waiters.push((subscriber, answer)),
+                false => answer.fail(ctx, CallError::Full),
+            };
+        }
+        self.joining.insert(channel, vec![(subscriber, answer)]);
+        self.run_errand(ctx, channel.owner(), Errand::Subscribe(channel));
+    }
+
     fn unsubscribe(&mut self, ctx: &mut Context<'_, Self>, channel: Channel, subscriber: Handle) {
+        let leaving = self.joining.get_mut(&channel).into_iter();
+        let leaving = leaving.flat_map(|waiters| waiters.extract_if(.., |(waiter, _)| *waiter == subscriber));
+        leaving.for_each(|(_, answer)| answer.reply(ctx, ()));
         let Some(group) = self.groups.get_mut(&channel) else { return };
         group.here.remove(&subscriber);
         if group.here.is_empty() && channel.owner() != self.own {
@@ -349,12 +391,14 @@ impl Multicast {
     }
 }
 
-impl Errand {
-    fn fail(self, ctx: &mut Context<'_, Multicast>, reason: CallError) {
-        match self {
-            Self::Publish(.., answer) | Self::Subscribe(.., answer) => answer.fail(ctx, reason),
-            Self::Tell(..) => {}
-        }
+impl Watches for Multicast {
+    fn watched(&mut self) -> &mut Watched {
+        &mut self.watched
+    }
+
+    /// Its next life has another multicast service.
+    fn handle_lost(&mut self, harbor: HarborId) {
+        self.daemons.retain(|node, daemon| *node != harbor || matches!(daemon, Daemon::Asked(_)));
     }
 }
 
@@ -403,7 +447,7 @@ impl Handler<Subscribe> for Multicast {
             return self.enter(channel, subscriber).map_or_else(Reply::Fail, Reply::Now);
         }
         let (answer, later) = ctx.defer();
-        self.run_errand(ctx, channel.owner(), Errand::Subscribe(channel, subscriber, answer));
+        self.join(ctx, channel, subscriber, answer);
         later
     }
 }

@@ -78,17 +78,26 @@ fn heard(source: Handle, channel: Channel, payload: &[u8]) -> Heard {
     Heard::Message(Kind::MULTICAST, source, channel.id(), payload.to_vec())
 }
 
+/// A probe asks the multicast service; its answer is told.
+fn asks<R: Request<Reply = ()>>(node: &Node, probe: Addr<Probe>, multicast: Addr<Multicast>, request: R)
+where
+    Multicast: Handler<R>,
+{
+    let asked = move |_: &mut Probe, ctx: &mut Context<'_, Probe>| {
+        ctx.call(&multicast, request, secs(20), |me: &mut Probe, _, result| {
+            me.tell(Heard::Answer(0, result.map(|()| Vec::new())));
+        });
+    };
+    node.call_blocking(&probe, Do(Box::new(asked)), secs(20)).expect("the probe lives");
+}
+
 impl World {
     /// The probe asks the multicast service; its answer is told.
     fn probe_asks<R: Request<Reply = ()>>(&self, multicast: Addr<Multicast>, request: R)
     where
         Multicast: Handler<R>,
     {
-        self.does(move |_, ctx| {
-            ctx.call(&multicast, request, secs(20), |me: &mut Probe, _, result| {
-                me.tell(Heard::Answer(0, result.map(|()| Vec::new())));
-            });
-        });
+        asks(&self.node, self.probe, multicast, request);
     }
 
     fn is_told(&self, expected: Result<(), CallError>) {
@@ -299,4 +308,60 @@ fn a_node_that_is_alone_has_channels_too() {
     let refused = node.call_blocking(&multicast, elsewhere, secs(20));
     assert!(matches!(refused, Err(CallError::NoName(_))), "{refused:?}");
     node.shutdown(secs(5)).expect("all threads end");
+}
+
+#[test]
+fn those_who_subscribe_meanwhile_share_one_question_to_the_owner() {
+    let (world, mut peer, multicast) = world();
+    let (daemon, channel) = (multicast.handle(), Channel::from_id(0x302));
+    let (sender, heard_by_second) = std::sync::mpsc::channel();
+    let second = world.node.spawn("second", Probe(sender)).expect("it starts");
+    world.probe_asks(multicast, Subscribe(channel));
+    let asked = peer.read();
+    asks(&world.node, second, multicast, Subscribe(channel));
+    // The first one leaves as soon as it is in: that is not to cost the second its place.
+    peer.write(0x10, daemon, Kind::RESPONSE, asked.session, b"\0");
+    world.is_told(Ok(()));
+    world.probe_asks(multicast, Unsubscribe(channel));
+    world.is_told(Ok(()));
+    let second_is_told = || heard_by_second.recv_timeout(secs(20)).expect("it tells what it hears");
+    assert_eq!(second_is_told(), Heard::Answer(0, Ok(Vec::new())));
+    let singer = peer.service(0x77);
+    peer.write_as(singer, daemon, Kind::MULTICAST, channel.id(), b"x");
+    assert_eq!(second_is_told(), heard(singer, channel, b"x"));
+    asks(&world.node, second, multicast, Unsubscribe(channel));
+    assert_eq!(peer.read().payload, order("USUBR", channel), "with the last one only");
+    world.end();
+}
+
+#[test]
+fn a_subscription_that_is_taken_back_before_the_owner_answers_is_undone_there() {
+    let (world, mut peer, multicast) = world();
+    let channel = Channel::from_id(0x302);
+    world.probe_asks(multicast, Subscribe(channel));
+    let asked = peer.read();
+    world.probe_asks(multicast, Unsubscribe(channel));
+    world.is_told(Ok(()));
+    world.is_told(Ok(()));
+    peer.write(0x10, multicast.handle(), Kind::RESPONSE, asked.session, b"\0");
+    assert_eq!(peer.read().payload, order("USUBR", channel));
+    world.end();
+}
+
+#[test]
+fn an_owner_that_knows_no_such_channel_is_not_looked_for_again() {
+    let (world, mut peer, multicast) = world();
+    let channel = Channel::from_id(0x302);
+    for id in [0x11, 0x12] {
+        world.probe_asks(multicast, Subscribe(channel));
+        let asked = peer.read();
+        assert_eq!(asked.dest, 0x10, "each search would leave a watch of its link behind");
+        peer.write(0x10, multicast.handle(), Kind::RESPONSE, asked.session, b"\x09");
+        world.is_told(Err(CallError::Failed(Multicast::NO_CHANNEL)));
+        let handle = Value::Int(i64::from(peer.service(id).bits()));
+        let update = lua(&[text("UPDATE"), text("multicast"), Value::Int(2), handle]);
+        let center = world.node.query("DATACENTER".parse().expect("a name"), secs(20)).expect("it is there");
+        assert_eq!(peer.call(center, Kind::LUA, 1, &update).kind, Kind::RESPONSE);
+    }
+    world.end();
 }
