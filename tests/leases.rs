@@ -69,3 +69,16 @@ fn an_id_that_cannot_be_remembered_is_not_used() {
     let nowhere = folder.path().join("missing").join("lease");
     assert!(matches!(leased(&free_address(), &nowhere), Err(Error::Io { .. })));
 }
+
+#[test]
+fn a_file_belongs_to_one_node_as_long_as_it_lives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lease = folder.path().join("lease");
+    let node = leased(&free_address(), &lease).expect("it starts and goes on dialling");
+    match leased(&free_address(), &lease) {
+        Err(Error::Io { source, .. }) => assert_eq!(source.kind(), std::io::ErrorKind::WouldBlock),
+        other => panic!("they would take each other's ids: {other:?}"),
+    }
+    node.shutdown(PATIENCE).expect("it ends");
+    leased(&free_address(), &lease).expect("the file is free again").shutdown(PATIENCE).expect("it ends");
+}

@@ -39,6 +39,8 @@ pub struct Node {
     threads: Threads,
     /// The `SERVICE` of a standalone node.
     manager: Option<Addr<ServiceManager>>,
+    /// Keeps others from the file.
+    _lease: Option<Lease>,
     stopping: Arc<Stopping>,
     ended: bool,
 }
@@ -100,14 +102,17 @@ impl Node {
                     let _ = sender.try_send(verdict);
                 }
             };
-            let node = Self::start_as(config, Box::new(on_event))?;
+            let mut node = Self::start_as(config, Box::new(on_event))?;
             match verdicts.recv_timeout(crate::limits::LEASE_TIME_MAX) {
                 Ok(Verdict::Refused) => {
                     tracing::warn!(%harbor, "the master refused the leased id");
                     lease.refuse()?;
                     node.shutdown(Duration::from_secs(1))?;
                 }
-                Ok(Verdict::Taken | Verdict::Unknown) | Err(_) => return Ok(node),
+                Ok(Verdict::Taken | Verdict::Unknown) | Err(_) => {
+                    node._lease = Some(lease);
+                    return Ok(node);
+                }
             }
         }
     }
@@ -150,6 +155,7 @@ impl Node {
             harbor: config.harbor,
             threads: Threads::new(),
             manager: None,
+            _lease: None,
             stopping: Arc::default(),
             ended: false,
         };

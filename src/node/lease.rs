@@ -10,10 +10,14 @@
 //!
 //! It is written to a file beside it, flushed and renamed: a reader sees the old record or the new one. What is torn or
 //! changed all the same is not believed; the node then starts over with the first id of its range.
+//!
+//! A node keeps a lock on a second file, `….lock`, for as long as it lives: two nodes with one record would take each other's
+//! id at every start, and burn one id each time.
 
 use crate::limits::{LEASE_BYTES_MAX, LEASES_DAY_MAX};
 use crate::message::HarborId;
 use crate::registry::{HarborRange, LeaseError, Record};
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +29,8 @@ pub(super) struct Lease {
     path: PathBuf,
     range: HarborRange,
     record: Record,
+    /// Unlocked by the system when it is closed, however the process ends.
+    _lock: File,
 }
 
 /// Why there is no id.
@@ -32,13 +38,14 @@ pub(super) struct Lease {
 pub(super) enum Denied {
     /// The limits say so.
     Limit(LeaseError),
-    /// The file cannot be read or written: an id that is not remembered is not taken.
+    /// The file cannot be read or written, or another node uses it: an id that is not remembered is not taken.
     File(io::Error),
 }
 
 impl Lease {
-    /// Reads the file. One that is missing, torn or changed is as good as none; whether it was one of the latter two.
+    /// Locks and reads the file. One that is missing, torn or changed is as good as none; whether it was one of the latter two.
     pub(super) fn open(path: &Path, range: HarborRange) -> Result<(Self, bool), Denied> {
+        let lock = lock(path).map_err(Denied::File)?;
         let (record, is_corrupt) = match read(path) {
             Ok(text) => match decode(&text) {
                 Some(record) => (record, false),
@@ -47,7 +54,7 @@ impl Lease {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Record::default(), false),
             Err(error) => return Err(Denied::File(error)),
         };
-        Ok((Self { path: path.to_owned(), range, record }, is_corrupt))
+        Ok((Self { path: path.to_owned(), range, record, _lock: lock }, is_corrupt))
     }
 
     /// The id to start with; it is remembered when this returns.
@@ -80,10 +87,26 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn lock(path: &Path) -> io::Result<File> {
+    let file = File::create(beside(path, ".lock"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(io::Error::new(io::ErrorKind::WouldBlock, "another node uses the file"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(ending);
+    beside.into()
+}
+
 /// Puts the bytes in the file's place, all or nothing.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    let beside = beside(path, ".new");
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -138,15 +161,32 @@ mod tests {
         let path = folder.path().join("lease");
         let (mut lease, is_corrupt) = open(&path);
         assert_eq!((lease.take(NOON).unwrap().get(), is_corrupt), (200, false));
+        drop(lease);
         assert_eq!(open(&path).0.take(NOON + 1).unwrap().get(), 200);
         let (mut lease, _) = open(&path);
         lease.take(NOON + 2).unwrap();
         lease.refuse().unwrap();
+        drop(lease);
         assert!(matches!(open(&path).0.take(NOON + 3), Err(Denied::Limit(LeaseError::TooSoon { .. }))));
         assert_eq!(open(&path).0.take(NOON + 60).unwrap().get(), 201);
-        let left: Vec<_> =
+        let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
-        assert_eq!(left, ["lease"], "nothing is left beside it");
+        left.sort_unstable();
+        assert_eq!(left, ["lease", "lease.lock"], "nothing else is left beside it");
+    }
+
+    #[test]
+    fn two_nodes_do_not_share_a_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lease");
+        let (first, _) = open(&path);
+        match Lease::open(&path, range()) {
+            Err(Denied::File(error)) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            Err(Denied::Limit(error)) => panic!("{error}"),
+            Ok(_) => panic!("the first one lives"),
+        }
+        drop(first);
+        open(&path);
     }
 
     #[test]
@@ -156,6 +196,7 @@ mod tests {
         let (mut lease, _) = open(&path);
         lease.take(NOON).unwrap();
         lease.refuse().unwrap();
+        drop(lease);
         let before = NOON - 365 * 24 * 3600;
         assert!(matches!(open(&path).0.take(before), Err(Denied::Limit(LeaseError::TooSoon { .. }))));
         assert_eq!(open(&path).0.take(before + 60).unwrap().get(), 201);
@@ -183,6 +224,7 @@ mod tests {
             fs::write(&path, torn).unwrap();
             let (mut lease, is_corrupt) = open(&path);
             assert_eq!((lease.take(NOON).unwrap().get(), is_corrupt), (200, true));
+            drop(lease);
             assert!(!open(&path).1, "whole again");
         }
         fs::write(&path, &whole).unwrap();
@@ -201,8 +243,12 @@ mod tests {
     #[test]
     fn an_id_that_cannot_be_remembered_is_not_taken() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut lease, _) = open(&folder.path().join("missing").join("lease"));
+        let missing = folder.path().join("missing");
+        assert!(matches!(Lease::open(&missing.join("lease"), range()), Err(Denied::File(_))));
+        fs::create_dir(&missing).unwrap();
+        assert!(matches!(Lease::open(&missing, range()), Err(Denied::File(_))), "a folder is no file");
+        let (mut lease, _) = open(&missing.join("lease"));
+        fs::remove_dir_all(&missing).unwrap();
         assert!(matches!(lease.take(NOON), Err(Denied::File(_))));
-        assert!(matches!(Lease::open(folder.path(), range()), Err(Denied::File(_))), "a folder is no file");
     }
 }
