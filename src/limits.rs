@@ -61,6 +61,8 @@ pub const REDIAL_TIME_MIN: Duration = Duration::from_millis(100);
 pub const REDIAL_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a leaving node tries to hand its last bytes to its connections.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long whoever registers a name waits for the master's word on it, before it has the name inside the node alone.
+pub const CLAIM_TIME_MAX: Duration = Duration::from_secs(5);
 /// Unsent bytes of a control link above which its peer is taken for dead.
 pub const CONTROL_UNSENT_MAX: usize = 4 << 20;
 /// Accepted connections that have not said who they are: all nodes of a cluster may dial a joiner at once, and real ones
@@ -164,6 +166,8 @@ pub const SERVICE_ID_KIN: u32 = 7;
 pub const VACANT_NAMES_MAX: usize = 16_384;
 /// Names of a node that had another owner before and that it registers again for each newcomer of a real master.
 pub const CONTESTED_NAMES_MAX: usize = 1024;
+/// Names that the master is asked for at once before they are registered.
+pub const CLAIMS_ASKED_MAX: usize = 4096;
 /// The pause between two new harbor ids that a node takes from its range.
 pub const LEASE_INTERVAL: Duration = Duration::from_secs(60);
 /// The time in which a node takes at most [`LEASES_DAY_MAX`] new ids.

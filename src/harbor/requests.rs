@@ -16,6 +16,9 @@ impl Harbor {
             HarborRequest::Send { name, envelope } => self.send_by_name(name, envelope),
             HarborRequest::Register { name, handle, waiter } => {
                 self.control.slave.handle_register(now, name, handle, waiter);
+                if let Some(deadline) = self.control.slave.poll_timeout() {
+                    self.desk.wake_at(deadline);
+                }
             }
             HarborRequest::Query { name, waiter, deadline } => self.query(name, waiter, deadline),
             HarborRequest::Link { harbor, waiter } => self.wait_for_loss(harbor, waiter),

@@ -22,7 +22,7 @@ pub enum HarborRequest {
         /// The message.
         envelope: Envelope,
     },
-    /// Register a global name for a service of this node.
+    /// Register a global name for a service of this node. Under a master that can be asked, it says first who has it.
     Register {
         /// The name.
         name: Name,
@@ -76,7 +76,7 @@ pub enum HarborRequest {
 /// The answer to a [`HarborRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HarborAnswer {
-    /// The name is recorded; the master is told now or when it is reached.
+    /// The name is recorded; the master is told now or when it can be asked.
     Registered,
     /// The name belongs to this handle already.
     NameTaken(Handle),

@@ -261,8 +261,8 @@ impl Node {
         self.runtime.send(target, request)
     }
 
-    /// Gives a service of this node a global name. Returns when it is recorded; the master is told now, or when it is
-    /// reached.
+    /// Gives a service of this node a global name. Returns when it is recorded: when the master has said that no living
+    /// service has it, or at once if the master cannot be asked; then it is told when it is reached.
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::NameTaken`], or [`Error::Call`] if the node shuts down.

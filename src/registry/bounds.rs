@@ -14,6 +14,8 @@ pub struct Bounds {
     pub name_waiters_max: usize,
     /// How long a joiner waits for `W`, and then for the links that it announced.
     pub join_time_max: Duration,
+    /// How long whoever registers a name waits for the master's word on it.
+    pub claim_time_max: Duration,
     /// How long a master waits for `H`.
     pub hello_time_max: Duration,
     /// Connections to the master that have not said `H` yet.
@@ -27,6 +29,7 @@ impl Default for Bounds {
             names_waited_max: limits::NAMES_WAITED_MAX,
             name_waiters_max: limits::NAME_WAITERS_MAX,
             join_time_max: limits::JOIN_TIME_MAX,
+            claim_time_max: limits::CLAIM_TIME_MAX,
             hello_time_max: limits::HANDSHAKE_TIME_MAX,
             guests_max: limits::GUESTS_MAX,
         }

@@ -38,6 +38,8 @@
 //!   that had another owner before is registered again after every `C`, so that newcomers hear of the present one.
 //! - **G11** A node that seeks its kind registers `~sky.<id>` right after `W` and asks for the name of every node that is
 //!   linked. Two are of one kind when the present master has named both.
+//! - **G12** Such a node asks for a name before it registers it, and directly after it for its own: answers keep their order,
+//!   so an owner is known when its own name comes back. An owner that is neither dead nor nobody keeps the name.
 
 #![forbid(unsafe_code)]
 

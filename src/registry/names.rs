@@ -107,10 +107,23 @@ impl Names {
         let is_contested = self.owner(&name).is_some_and(|before| before != handle);
         let learnt = self.learn(name, handle, bounds);
         self.own.insert(name, handle);
-        if is_contested && self.contested.len() < CONTESTED_NAMES_MAX {
-            self.contested.insert(name);
+        if is_contested {
+            self.repeat(name);
         }
         learnt
+    }
+
+    /// The master may know another owner of our name.
+    pub(super) fn contest(&mut self, name: &Name, other: Handle) {
+        if self.own.get(name).is_some_and(|ours| *ours != other) {
+            self.repeat(*name);
+        }
+    }
+
+    fn repeat(&mut self, name: Name) {
+        if self.contested.len() < CONTESTED_NAMES_MAX {
+            self.contested.insert(name);
+        }
     }
 
     /// Our service gives the name up. Its owner stays known until there is another. Whether it had the name.

@@ -12,15 +12,17 @@
 //!
 //! In every state services register names and ask for them, and the driver reports which links are up.
 
+mod claims;
+
 use super::bounds::Bounds;
 use super::ids::IdSet;
 use super::kin::{Kin, kin_handle, kin_name};
 use super::names::{Asked, Learnt, Names};
 use crate::clock::Instant;
-use crate::limits::SERVICE_ID_VACANT;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::wire::control::{ControlFault, Packet};
 use crate::wire::{ConnId, PacketName};
+use claims::Claims;
 use std::collections::VecDeque;
 
 /// A node's machine; its rules G6–G9 are in the [module's text](super).
@@ -33,10 +35,15 @@ pub struct Slave {
     linked: IdSet,
     /// Nodes that the present master reported dead and that did not come back.
     dead: IdSet,
+    /// Nodes that were linked or announced since the present master was dialled.
+    seen: IdSet,
+    /// Every node that lives is in `seen`, or dead, or ours.
+    knows_all: bool,
     was_ready: bool,
     /// None if this node does not seek its kind.
     kin: Option<Kin>,
     names: Names,
+    claims: Claims,
     outputs: VecDeque<SlaveOutput>,
 }
 
@@ -201,9 +208,12 @@ impl Slave {
             state: State::Apart,
             linked: IdSet::default(),
             dead: IdSet::default(),
+            seen: IdSet::default(),
+            knows_all: false,
             was_ready: false,
             kin: None,
             names: Names::default(),
+            claims: Claims::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -217,6 +227,8 @@ impl Slave {
         }
         // Another master, or another life of this one, has other dead.
         self.dead = IdSet::default();
+        self.seen = self.linked;
+        self.knows_all = false;
         self.names.forget_contested();
         self.forget_kin();
         self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
@@ -231,7 +243,7 @@ impl Slave {
         match self.state {
             State::Apart => {}
             State::Greeting { .. } => self.greeted(now, conn, packet),
-            State::Joining { .. } | State::Ready { .. } => self.told(packet),
+            State::Joining { .. } | State::Ready { .. } => self.told(now, packet),
         }
     }
 
@@ -260,6 +272,7 @@ impl Slave {
     /// A link to that node is up, whoever dialled it.
     pub fn handle_linked(&mut self, _now: Instant, id: HarborId) {
         self.linked.insert(id);
+        self.seen.insert(id);
         self.dead.remove(id);
         self.seek(id);
         self.ready_if_complete();
@@ -270,23 +283,15 @@ impl Slave {
         self.linked.remove(id);
     }
 
-    /// A service of this node takes a name. The waiter is answered at once: `Registered` (the master hears of it when it
-    /// can; if it knows better, [`SlaveEvent::NameLost`] follows), `NameTaken` or `Full`.
-    pub fn handle_register(&mut self, _now: Instant, name: Name, handle: Handle, waiter: Waiter) {
-        if let Some(owner) = self.names.owner(&name)
-            && owner != handle
-            && !self.is_free(&name, owner)
-        {
-            return self.answer(waiter, HarborAnswer::NameTaken(owner));
-        }
-        let is_new = !self.names.is_own(&name);
-        let learnt = self.names.register(name, handle, &self.bounds);
-        if learnt == Learnt::Full {
-            return self.answer(waiter, HarborAnswer::Full);
-        }
-        self.answer(waiter, HarborAnswer::Registered);
-        self.report(name, handle, learnt);
-        if is_new {
+    /// A service of this node takes a name. The waiter is answered exactly once, `Registered`, `NameTaken` or `Full`: when the
+    /// master has said who has it (G12), or at once if it cannot be asked. (If it then knows better,
+    /// [`SlaveEvent::NameLost`] follows.) After [`Slave::handle_forget`] not at all.
+    pub fn handle_register(&mut self, now: Instant, name: Name, handle: Handle, waiter: Waiter) {
+        if let Some(owner) = self.rival(&name, handle) {
+            self.answer(waiter, HarborAnswer::NameTaken(owner));
+        } else if self.must_ask(&name) {
+            self.claim(now, name, handle, waiter);
+        } else if self.take(name, handle, waiter) {
             self.send_if_ready(Packet::Register { name: name.into(), handle });
         }
     }
@@ -331,6 +336,7 @@ impl Slave {
     /// This waiter waits for nothing any more.
     pub fn handle_forget(&mut self, _now: Instant, waiter: Waiter) {
         self.names.forget(waiter);
+        self.claims.forget(waiter);
     }
 
     /// Ends what took too long. Harmless when it is too early.
@@ -343,6 +349,7 @@ impl Slave {
             State::Joining { deadline, .. } if deadline <= now => self.become_ready(),
             State::Apart | State::Greeting { .. } | State::Joining { .. } | State::Ready { .. } => {}
         }
+        self.expire_claims(now);
         while let Some(waiter) = self.names.pop_expired(now) {
             self.answer(waiter, HarborAnswer::NotFound);
         }
@@ -354,7 +361,7 @@ impl Slave {
             State::Greeting { deadline, .. } | State::Joining { deadline, .. } => Some(deadline),
             State::Apart | State::Ready { .. } => None,
         };
-        link.into_iter().chain(self.names.deadline()).min()
+        link.into_iter().chain(self.names.deadline()).chain(self.claims.deadline()).min()
     }
 
     /// What to do next, in order.
@@ -410,7 +417,7 @@ impl Slave {
     }
 
     /// Any later packet of the master.
-    fn told(&mut self, packet: Packet) {
+    fn told(&mut self, now: Instant, packet: Packet) {
         match packet {
             Packet::Connect { id, address } => {
                 self.meet(id, address);
@@ -420,6 +427,7 @@ impl Slave {
                 Ok(name) if !handle.is_none() => {
                     self.hear_kin(&name, handle);
                     self.hear(name, handle);
+                    self.hear_barrier(now, &name);
                 }
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
             },
@@ -443,6 +451,7 @@ impl Slave {
             return;
         }
         self.dead.remove(id);
+        self.seen.insert(id);
         match &mut self.state {
             State::Joining { kept, .. } => kept.add_newcomer(id, address),
             State::Apart | State::Greeting { .. } | State::Ready { .. } => {
@@ -499,7 +508,8 @@ impl Slave {
     /// G10. To a master that gave the name to nobody else this says nothing new.
     fn repeat_contested(&mut self) {
         if let State::Ready { conn } = self.state {
-            let packets = self.names.contested();
+            let told = |(name, _): &(Name, Handle)| !self.claims.is_untold(name);
+            let packets = self.names.contested().filter(told);
             let packets = packets.map(|(name, handle)| Packet::Register { name: name.into(), handle });
             self.outputs.extend(packets.map(|packet| SlaveOutput::SendPacket { conn, packet }));
         }
@@ -507,6 +517,10 @@ impl Slave {
 
     /// `N`: the name has this owner, now or when ready.
     fn hear(&mut self, name: Name, handle: Handle) {
+        if self.state() == SlaveState::Ready && self.claims.is_untold(&name) && !self.is_rival(handle) {
+            // A dead owner cannot have our name, whatever a real master says; newcomers must hear of ours then.
+            return self.names.contest(&name, handle);
+        }
         match &mut self.state {
             State::Joining { kept, .. } if kept.names.len() < self.bounds.names_max => {
                 kept.names.push((name, handle));
@@ -553,6 +567,8 @@ impl Slave {
             return;
         };
         self.state = State::Ready { conn };
+        // Links of an earlier join may be to nodes that this master does not count.
+        self.knows_all = missing == 0 && !self.was_ready && self.kin.is_some();
         self.was_ready = true;
         self.event(SlaveEvent::Joined { missing });
         for (id, address) in kept.newcomers {
@@ -561,9 +577,14 @@ impl Slave {
         for (name, handle) in kept.names {
             self.hear(name, handle);
         }
-        let own = self.names.own().map(|(name, handle)| Packet::Register { name: name.into(), handle });
+        if self.kin.is_some() {
+            self.claim_own();
+        } else {
+            let own = self.names.own().map(|(name, handle)| Packet::Register { name: name.into(), handle });
+            self.outputs.extend(own.map(|packet| SlaveOutput::SendPacket { conn, packet }));
+        }
         let wanted = self.names.wanted().map(|name| Packet::Query { name: name.into() });
-        self.outputs.extend(own.chain(wanted).map(|packet| SlaveOutput::SendPacket { conn, packet }));
+        self.outputs.extend(wanted.map(|packet| SlaveOutput::SendPacket { conn, packet }));
     }
 
     /// Names and newcomers that the lost master told us of while we joined are as good as ever.
@@ -571,6 +592,7 @@ impl Slave {
         let before = std::mem::replace(&mut self.state, State::Apart);
         self.event(SlaveEvent::MasterLost(loss));
         self.forget_kin();
+        self.end_claims();
         self.catch_up(before);
     }
 
@@ -586,14 +608,6 @@ impl Slave {
         for (name, handle) in kept.names {
             self.hear(name, handle);
         }
-    }
-
-    /// Whether a service of this node may take a name that belongs to `owner`: its node is dead and no link to it lives,
-    /// it is nobody, or it is our own and was given up.
-    fn is_free(&self, name: &Name, owner: Handle) -> bool {
-        let is_gone = self.dead.contains(owner.harbor()) && !self.linked.contains(owner.harbor());
-        let is_ours = owner.harbor() == self.own && !self.names.is_own(name);
-        is_gone || is_ours || owner.local() == SERVICE_ID_VACANT
     }
 
     /// Tells everybody what a name turned out to be.

@@ -26,8 +26,8 @@ impl<S: Service> Context<'_, S> {
         }
     }
 
-    /// Registers a global name for this service: Skynet's `harbor.globalname`. `then` gets `Ok` when it is recorded (the master is told now or when it
-    /// is reached), or the handle that has the name already.
+    /// Registers a global name for this service: Skynet's `harbor.globalname`. `then` gets `Ok` when it is recorded (by the master too, or inside the node
+    /// until the master is reached), or the handle that has the name already.
     pub fn register_global<F>(&mut self, name: Name, then: F)
     where
         F: FnOnce(&mut S, &mut Context<'_, S>, Result<HarborAnswer, CallError>) + Send + 'static,

@@ -16,6 +16,8 @@ pub(crate) struct Master {
     pub(crate) names: BTreeMap<PacketName, Handle>,
     /// What it wrote as an error.
     pub(crate) log: Vec<String>,
+    /// It does not get to names any more.
+    pub(crate) is_stuck: bool,
     /// Packets that it was sent, for tests that count them.
     pub(crate) heard: Vec<Packet>,
 }
@@ -77,6 +79,7 @@ impl Master {
 
     fn dispatch(&mut self, conn: u64, packet: Packet, wishes: &mut VecDeque<Do>) {
         match packet {
+            Packet::Register { .. } | Packet::Query { .. } if self.is_stuck => {}
             Packet::Register { name, handle } => {
                 self.names.entry(name.clone()).or_insert(handle);
                 self.broadcast(&Packet::Name { name, handle }, wishes);

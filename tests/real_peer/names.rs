@@ -2,8 +2,9 @@
 
 use crate::joins::{cluster, host, serve};
 use crate::ours::{ECHO, Outcome, SETTLED, name_of};
-use crate::world::{Cut, World};
+use crate::world::{Cut, LATENCY, World};
 use skyharbor::harbor::Event;
+use skyharbor::limits::CLAIM_TIME_MAX;
 use skyharbor::message::{Handle, HarborAnswer};
 use skyharbor::registry::MasterEvent;
 use std::time::Duration;
@@ -29,9 +30,10 @@ fn taken(world: &mut World, ours: usize) -> Option<HarborAnswer> {
 #[test]
 fn the_first_living_owner_wins_at_our_master_and_the_loser_is_told() {
     let mut world = joined(&[false, true, false, false]);
-    world.with_real(1, |real, _| real.register("DB", ECHO));
-    // Both before they heard of each other.
+    // Ours has asked already, and is not heard yet.
     world.with_ours(2, |ours, now| ours.register(now, "DB", ECHO));
+    world.run(LATENCY * 3 / 2);
+    world.with_real(1, |real, _| real.register("DB", ECHO));
     world.run(SETTLED);
     let (name, ours, theirs) = (name_of("DB"), Handle::from_bits(echo(3)), Handle::from_bits(echo(2)));
     assert!(world.ours(2).events.contains(&Event::NameConflict { name, ours, theirs }));
@@ -50,7 +52,8 @@ fn the_first_living_owner_wins_at_our_master_and_the_loser_is_told() {
 fn a_second_registration_by_a_real_node_loses_and_the_registrant_hears_the_winner() {
     let mut world = joined(&[false, false, true]);
     world.with_ours(1, |ours, now| ours.register(now, "DB", ECHO));
-    // Before the broadcast reaches it, so that it does not know better.
+    // Behind our registration and before its broadcast, so that it does not know better.
+    world.run(LATENCY * 5 / 2);
     world.with_real(2, |real, _| real.register("DB", ECHO));
     world.run(SETTLED);
     assert_eq!(
@@ -68,10 +71,103 @@ fn a_second_registration_by_a_real_node_loses_and_the_registrant_hears_the_winne
 fn under_a_real_master_our_loser_is_told_too() {
     let mut world = joined(&[true, false, true]);
     world.with_ours(1, |ours, now| ours.register(now, "DB", ECHO));
+    world.run(LATENCY * 5 / 2);
     world.with_real(2, |real, _| real.register("DB", ECHO));
     world.run(SETTLED);
     let (name, ours, theirs) = (name_of("DB"), Handle::from_bits(echo(2)), Handle::from_bits(echo(3)));
     assert!(world.ours(1).events.contains(&Event::NameConflict { name, ours, theirs }));
+}
+
+#[test]
+fn a_living_owner_that_we_never_heard_of_keeps_its_name_under_both_masters() {
+    for master_is_real in [true, false] {
+        for cut in [Cut::Whole, Cut::Bytes, Cut::Joined] {
+            let pause = Duration::from_millis(300);
+            let mut world = cluster(cut, &[(1, master_is_real), (2, true)], pause);
+            world.run(SETTLED);
+            world.with_real(1, |real, _| real.register("DB", ECHO));
+            world.run(SETTLED);
+            // The one is asked when it has joined, the other tells what it has as soon as it has joined.
+            let late = world.add(host(3, false, false), Duration::ZERO);
+            world.run(SETTLED);
+            let early = world.add(host(4, false, false), Duration::ZERO);
+            world.with_ours(late, |ours, now| ours.register(now, "DB", ECHO));
+            world.with_ours(early, |ours, now| ours.register(now, "DB", ECHO));
+            world.run(SETTLED);
+            let winner = Handle::from_bits(echo(2));
+            assert_eq!(taken(&mut world, late), Some(HarborAnswer::NameTaken(winner)));
+            let (name, ours) = (name_of("DB"), Handle::from_bits(echo(4)));
+            let conflict = Event::NameConflict { name, ours, theirs: winner };
+            assert!(world.ours(early).events.contains(&conflict));
+            assert_eq!(world.real(1).names["DB"], echo(2));
+            assert_eq!([world.ours(late).names["DB"], world.ours(early).names["DB"]], [echo(2); 2]);
+            if master_is_real {
+                assert_eq!(world.real(0).names["DB"], echo(2));
+                assert_eq!(world.real(0).complaints(), [""; 0]);
+            }
+            assert_eq!(world.real(1).complaints(), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn a_name_of_a_node_that_died_before_we_came_is_free_under_both_masters() {
+    for master_is_real in [true, false] {
+        let mut world = joined(&[master_is_real, false, true]);
+        world.with_ours(1, |ours, now| ours.register(now, "DB", ECHO));
+        world.run(SETTLED);
+        world.kill(1);
+        world.run(SETTLED);
+        let again = world.add(host(9, false, false), Duration::ZERO);
+        world.with_ours(again, |ours, now| ours.register(now, "DB", ECHO));
+        world.run(SETTLED);
+        assert_eq!(world.real(2).names["DB"], echo(9));
+        let late = world.add(host(10, true, false), Duration::ZERO);
+        world.run(SETTLED);
+        let session = world.with_real(late, |real, _| real.call_name("DB", b"?"));
+        world.run(SETTLED);
+        assert_eq!(world.real(late).outcomes.get(&session), Some(&Outcome::Reply(b"?".to_vec())));
+    }
+}
+
+#[test]
+fn a_master_that_says_nothing_of_names_is_not_waited_for_for_ever() {
+    for is_stuck_from_the_start in [true, false] {
+        let mut world = joined(&[true, true]);
+        world.real(0).master.as_mut().unwrap().is_stuck = is_stuck_from_the_start;
+        let late = world.add(host(9, false, false), Duration::ZERO);
+        world.run(SETTLED);
+        world.real(0).master.as_mut().unwrap().is_stuck = true;
+        world.with_ours(late, |ours, now| ours.register(now, "DB", ECHO));
+        world.run(CLAIM_TIME_MAX - LATENCY);
+        assert_eq!(world.ours(late).answers, []);
+        world.run(LATENCY * 2);
+        assert_eq!(world.ours(late).answers, [HarborAnswer::Registered]);
+        assert_eq!(world.ours(late).names["DB"], echo(9));
+    }
+}
+
+#[test]
+fn many_names_at_once_cost_one_question_each() {
+    let mut world = joined(&[true, true, false]);
+    world.with_real(1, |real, _| real.register("N7", ECHO));
+    world.run(SETTLED);
+    let late = world.add(host(9, false, false), Duration::ZERO);
+    world.run(SETTLED);
+    let before = world.real(0).master.as_ref().unwrap().heard.len();
+    for number in 0..100 {
+        world.with_ours(late, |ours, now| ours.register(now, &format!("N{number}"), ECHO));
+    }
+    world.run(SETTLED);
+    assert_eq!(taken(&mut world, late), Some(HarborAnswer::NameTaken(Handle::from_bits(echo(2)))));
+    let registered = world.ours(late).answers.iter().filter(|answer| **answer == HarborAnswer::Registered);
+    assert_eq!(registered.count(), 99);
+    assert_eq!(
+        world.real(0).master.as_ref().unwrap().names.get(&name_of("N99").into()).unwrap().bits(),
+        echo(9)
+    );
+    let heard = world.real(0).master.as_ref().unwrap().heard.len() - before;
+    assert_eq!(heard, 100 + 99 + 2, "a question and a registration each, and our own name twice");
 }
 
 #[test]

@@ -40,6 +40,38 @@ fn a_name_that_a_lua_service_is_known_to_have_is_not_taken_away() {
     world.assert_healthy();
 }
 
+fn an_unheard_name_is_not_taken_away(sort: Sort) {
+    let Some(world) = World::found() else { return };
+    let master = world.first(sort, 1);
+    let real = world.real(2);
+    let rust = world.library(3);
+    rust.wait_linked(1);
+    rust.wait_linked(2);
+    assert_eq!(real.ask("query R3 3000"), Ok(rust.agent.handle().to_string()));
+    let thief = rust.node.spawn("thief", Agent::default()).unwrap();
+    let taken = rust.node.register_global("L2", &thief);
+    assert!(matches!(taken, Err(skyharbor::Error::NameTaken(owner)) if owner == real.handle()), "{taken:?}");
+    rust.node.register_global("FREE", &thief).unwrap();
+    let late = world.library(4);
+    for from in [&rust, &late] {
+        assert_eq!(from.node.query("L2".parse().unwrap(), PATIENCE), Ok(real.handle()));
+    }
+    assert_eq!(real.ask("query L2 3000"), Ok(real.handle().to_string()));
+    assert_eq!(real.ask("query FREE 3000"), Ok(thief.handle().to_string()));
+    assert_eq!(master.call("L2", 1, 10), Ok(()));
+    world.assert_healthy();
+}
+
+#[test]
+fn a_name_that_we_never_heard_of_is_not_taken_from_a_lua_service() {
+    an_unheard_name_is_not_taken_away(Sort::Real);
+}
+
+#[test]
+fn a_name_that_we_never_heard_of_is_not_taken_from_a_lua_service_under_our_master() {
+    an_unheard_name_is_not_taken_away(Sort::Library);
+}
+
 #[test]
 fn a_name_follows_its_owner_to_a_fresh_id() {
     let Some(world) = World::found() else { return };

@@ -3,6 +3,8 @@ use crate::message::{Session, Waiter};
 use SlaveState::{Apart, Greeting, Joining, Ready};
 use std::time::Duration;
 
+mod claims;
+
 const OWN: u8 = 5;
 const LINK: ConnId = ConnId::new(1);
 const START: Instant = Instant::from_nanos(1_000);

@@ -1,0 +1,202 @@
+//! Names that are asked for before they are registered (G12).
+//!
+//! A real master gives a name to whoever registers it last, and says nothing of a name that nobody has. So a question for
+//! each wanted name goes out, and behind them one for a name that the master surely knows: our own (`~sky.<id>`). It
+//! answers in order. Whoever has one of those names is known before our own name comes back.
+//!
+//! ```text
+//!  waiting ──▶ Q A, Q B, Q ~sky.5 ──▶ asked ──▶ N A :02000008, N ~sky.5 ──▶ A is taken; R B
+//! ```
+//!
+//! One batch is under way at a time; what comes meanwhile goes with the next.
+
+use super::{Learnt, Slave, SlaveOutput, State};
+use crate::clock::Instant;
+use crate::limits::{CLAIMS_ASKED_MAX, SERVICE_ID_VACANT};
+use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
+use crate::registry::kin::kin_name;
+use crate::wire::control::Packet;
+use std::collections::{BTreeSet, VecDeque};
+
+/// What this node wants to register at the present master.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Our own name came back on this control link: the master knows it.
+    is_open: bool,
+    /// Our own name was asked for behind those in `asked`.
+    is_asked: bool,
+    asked: VecDeque<Claim>,
+    waiting: VecDeque<Claim>,
+    /// Names that our services have as far as this node knows, and that the present master was not told. At most one
+    /// claim without a waiter for each.
+    untold: BTreeSet<Name>,
+    /// Until then the waiters wait for the master.
+    deadline: Option<Instant>,
+}
+
+/// One name.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    name: Name,
+    handle: Handle,
+    /// None: the name is ours already inside this node, and the waiter has its answer.
+    waiter: Option<Waiter>,
+}
+
+impl Claims {
+    /// Who waits, at most.
+    fn waiters_len(&self) -> usize {
+        (self.asked.len() + self.waiting.len()).saturating_sub(self.untold.len())
+    }
+
+    pub(super) fn is_untold(&self, name: &Name) -> bool {
+        self.untold.contains(name)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Takes back the claims of this waiter.
+    pub(super) fn forget(&mut self, waiter: Waiter) {
+        self.asked.retain(|claim| claim.waiter != Some(waiter));
+        self.waiting.retain(|claim| claim.waiter != Some(waiter));
+    }
+}
+
+impl Slave {
+    /// Whether the master must be asked before the name is given to a service of this node.
+    pub(super) fn must_ask(&self, name: &Name) -> bool {
+        matches!(self.state, State::Ready { .. }) && self.kin.is_some() && !self.names.is_own(name)
+    }
+
+    /// A service wants a name.
+    pub(super) fn claim(&mut self, now: Instant, name: Name, handle: Handle, waiter: Waiter) {
+        if self.claims.waiters_len() >= self.bounds.name_waiters_max {
+            return self.answer(waiter, HarborAnswer::Full);
+        }
+        self.claims.deadline.get_or_insert(now + self.bounds.claim_time_max);
+        self.claims.waiting.push_back(Claim { name, handle, waiter: Some(waiter) });
+        self.ask_for_claims();
+    }
+
+    /// The node is ready: the names of its services are claimed at this master.
+    pub(super) fn claim_own(&mut self) {
+        for (name, handle) in self.names.own() {
+            self.claims.untold.insert(name);
+            self.claims.waiting.push_back(Claim { name, handle, waiter: None });
+        }
+        self.ask_for_claims();
+    }
+
+    /// The owner of a name came. If the name is our own, everything that was asked before it is answered.
+    pub(super) fn hear_barrier(&mut self, now: Instant, name: &Name) {
+        if self.kin.is_none() || *name != kin_name(self.own) {
+            return;
+        }
+        self.claims.is_open = true;
+        if std::mem::take(&mut self.claims.is_asked) {
+            for claim in std::mem::take(&mut self.claims.asked) {
+                self.decide(claim);
+            }
+            let is_waiting = !self.claims.waiting.is_empty();
+            self.claims.deadline = is_waiting.then(|| now + self.bounds.claim_time_max);
+        }
+        self.ask_for_claims();
+    }
+
+    /// The master took too long: the names are known inside the node, and it hears of them when it has answered.
+    pub(super) fn expire_claims(&mut self, now: Instant) {
+        if self.claims.deadline.is_some_and(|deadline| deadline <= now) {
+            self.claims.deadline = None;
+            let asked = std::mem::take(&mut self.claims.asked);
+            self.claims.asked = self.take_untold(asked);
+            let waiting = std::mem::take(&mut self.claims.waiting);
+            self.claims.waiting = self.take_untold(waiting);
+        }
+    }
+
+    /// The control link is lost: the names are known inside the node (G9).
+    pub(super) fn end_claims(&mut self) {
+        let Claims { asked, waiting, .. } = std::mem::take(&mut self.claims);
+        self.take_untold(asked);
+        self.take_untold(waiting);
+        self.claims = Claims::default();
+    }
+
+    /// Answers those who wait. What remains to be told to the master.
+    fn take_untold(&mut self, claims: VecDeque<Claim>) -> VecDeque<Claim> {
+        let mut rest = VecDeque::with_capacity(claims.len());
+        for Claim { name, handle, waiter } in claims {
+            let is_rest = waiter.is_none_or(|waiter| {
+                let is_new = self.take(name, handle, waiter);
+                is_new && self.claims.untold.insert(name)
+            });
+            if is_rest {
+                rest.push_back(Claim { name, handle, waiter: None });
+            }
+        }
+        rest
+    }
+
+    fn ask_for_claims(&mut self) {
+        let State::Ready { conn } = self.state else { return };
+        if !self.claims.is_open || self.claims.is_asked || self.claims.waiting.is_empty() {
+            return;
+        }
+        let batch = self.claims.waiting.len().min(CLAIMS_ASKED_MAX);
+        self.claims.asked = self.claims.waiting.drain(..batch).collect();
+        self.claims.is_asked = true;
+        let names = self.claims.asked.iter().map(|claim| claim.name).chain([kin_name(self.own)]);
+        let packets = names.map(|name| Packet::Query { name: name.into() });
+        self.outputs.extend(packets.map(|packet| SlaveOutput::SendPacket { conn, packet }));
+    }
+
+    /// The master has said what it knows of the name.
+    fn decide(&mut self, Claim { name, handle, waiter }: Claim) {
+        let is_news = match waiter {
+            Some(waiter) => self.take(name, handle, waiter),
+            None => self.claims.untold.remove(&name) && self.names.is_own(&name),
+        };
+        if is_news && let Some(handle) = self.names.owner(&name) {
+            self.send_if_ready(Packet::Register { name: name.into(), handle });
+        }
+    }
+
+    /// Gives the name to a service inside this node and answers the waiter. Whether that is news for the master.
+    pub(super) fn take(&mut self, name: Name, handle: Handle, waiter: Waiter) -> bool {
+        if let Some(owner) = self.rival(&name, handle) {
+            self.answer(waiter, HarborAnswer::NameTaken(owner));
+            return false;
+        }
+        let is_new = !self.names.is_own(&name);
+        let learnt = self.names.register(name, handle, &self.bounds);
+        if learnt == Learnt::Full {
+            self.answer(waiter, HarborAnswer::Full);
+            return false;
+        }
+        self.answer(waiter, HarborAnswer::Registered);
+        self.report(name, handle, learnt);
+        is_new
+    }
+
+    /// Who has the name so that `handle` cannot have it.
+    pub(super) fn rival(&self, name: &Name, handle: Handle) -> Option<Handle> {
+        let owner = self.names.owner(name).filter(|owner| *owner != handle)?;
+        let is_ours = owner.harbor() == self.own && self.names.is_own(name);
+        (is_ours || self.is_rival(owner)).then_some(owner)
+    }
+
+    /// Whether an owner that is not of this node keeps its names: its node is not known to be dead, or a link to it
+    /// lives, and it is not nobody.
+    pub(super) fn is_rival(&self, owner: Handle) -> bool {
+        let id = owner.harbor();
+        let is_gone = (self.dead.contains(id) || self.is_absent(id)) && !self.linked.contains(id);
+        id != self.own && !is_gone && owner.local() != SERVICE_ID_VACANT
+    }
+
+    /// Whether no node of that id is there: it was neither announced as living when this node joined nor later.
+    fn is_absent(&self, id: HarborId) -> bool {
+        self.knows_all && id != self.own && !id.is_single() && !self.seen.contains(id)
+    }
+}
