@@ -135,7 +135,8 @@ fn all_hear_all(master: Sort) {
             }
         }
     }
-    world.assert_healthy();
+    // Publishers in Lua do not wait for each other.
+    world.assert_healthy_but("May overload, message queue length = ");
 }
 
 #[test]
