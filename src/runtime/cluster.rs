@@ -5,8 +5,8 @@
 
 use super::address::Global;
 use super::calls::Callee;
-use super::cell::{Behaviour, Core, Running, continuation};
-use super::context::{Context, NEVER};
+use super::cell::{Behaviour, Core, continuation};
+use super::context::{Context, NEVER, resume};
 use super::service::Service;
 use super::worker::Worker;
 use crate::clock::Instant;
@@ -146,12 +146,10 @@ fn resume_answer<S, F>(
     S: Service,
     F: FnOnce(&mut S, &mut Context<'_, S>, Result<HarborAnswer, CallError>) + Send + 'static,
 {
-    let running = Running::<S>::of(behaviour);
-    let Ok(then) = closure.open::<F>() else { unreachable!("`ask` packs its closure with this function") };
     let answer = result.and_then(|body| match body {
         Body::Typed(parcel) => parcel.open().map_err(|_| CallError::Dropped),
         Body::Failure(reason) => Err(reason),
         Body::Empty | Body::Bytes(_) => Err(CallError::Dropped),
     });
-    then(&mut running.service, &mut Context::new(core, worker), answer);
+    resume::<S, F, _>(behaviour, core, worker, closure, answer);
 }

@@ -469,6 +469,22 @@ fn encode_raw(payload: Parcel) -> Result<Payload, CallError> {
     payload.open().map_err(|_| CallError::Dropped)
 }
 
+/// Runs the closure that waits for an answer. Who packs a closure names the function that opens it.
+pub(super) fn resume<S, F, A>(
+    behaviour: &mut dyn Behaviour,
+    core: &mut Core,
+    worker: &mut Worker,
+    closure: Parcel,
+    answer: Result<A, CallError>,
+) where
+    S: Service,
+    F: FnOnce(&mut S, &mut Context<'_, S>, Result<A, CallError>) + Send + 'static,
+{
+    let running = Running::<S>::of(behaviour);
+    let Ok(then) = closure.open::<F>() else { unreachable!("a closure is opened as what was packed") };
+    then(&mut running.service, &mut Context::new(core, worker), answer);
+}
+
 fn resume_typed<S, R, T, F>(
     behaviour: &mut dyn Behaviour,
     core: &mut Core,
@@ -481,9 +497,7 @@ fn resume_typed<S, R, T, F>(
     T: Target<R>,
     F: FnOnce(&mut S, &mut Context<'_, S>, Result<R::Reply, CallError>) + Send + 'static,
 {
-    let running = Running::<S>::of(behaviour);
-    let Ok(then) = closure.open::<F>() else { unreachable!("`call` packs its closure with this function") };
-    then(&mut running.service, &mut Context::new(core, worker), result.and_then(T::reply));
+    resume::<S, F, _>(behaviour, core, worker, closure, result.and_then(T::reply));
 }
 
 fn resume_packed<S, F>(
@@ -496,11 +510,7 @@ fn resume_packed<S, F>(
     S: Service,
     F: FnOnce(&mut S, &mut Context<'_, S>, Result<Body, CallError>) + Send + 'static,
 {
-    let running = Running::<S>::of(behaviour);
-    let Ok(then) = closure.open::<F>() else {
-        unreachable!("`call_packed` packs its closure with this function")
-    };
-    then(&mut running.service, &mut Context::new(core, worker), result);
+    resume::<S, F, _>(behaviour, core, worker, closure, result);
 }
 
 fn resume_raw<S, F>(
@@ -513,17 +523,13 @@ fn resume_raw<S, F>(
     S: Service,
     F: FnOnce(&mut S, &mut Context<'_, S>, Result<Payload, CallError>) + Send + 'static,
 {
-    let running = Running::<S>::of(behaviour);
-    let Ok(then) = closure.open::<F>() else {
-        unreachable!("`call_raw` packs its closure with this function")
-    };
     let payload = result.and_then(|body| match body {
         Body::Bytes(payload) => Ok(payload),
         Body::Empty => Ok(Payload::new()),
         Body::Failure(reason) => Err(reason),
         Body::Typed(_) => Err(CallError::Malformed { offset: 0, reason: "the reply has no bytes" }),
     });
-    then(&mut running.service, &mut Context::new(core, worker), payload);
+    resume::<S, F, _>(behaviour, core, worker, closure, payload);
 }
 
 fn fire_once<S, F>(
