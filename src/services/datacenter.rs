@@ -27,7 +27,8 @@ use std::fmt;
 /// A waiter is woken by an update of exactly its path, and only if nothing was there before.
 ///
 /// Different from `datacenterd` on purpose: it has bounds; a table is no key; a refused update changes nothing, where Lua may
-/// leave empty tables behind; and once nobody waits below a path any more it can be waited for itself.
+/// leave empty tables behind; and once nobody waits below a path any more it can be waited for itself. An update that was
+/// done and whose old value no message can carry says so by `TooLarge` or [`TOO_LONG`](Self::TOO_LONG).
 ///
 /// Refusals are what `datacenterd` raises as errors, and bounds. A caller of this node gets the code, one of another node
 /// Skynet's ERROR ([`CallError::Remote`]), a Lua caller "call failed":

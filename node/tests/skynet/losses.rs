@@ -62,6 +62,8 @@ fn a_real_node_killed_under_load_costs_its_own_calls_only() {
         pause: Duration::ZERO,
     };
     let (to_killed, to_other) = (killed.handle().into(), other.agent.handle().into());
+    // The kill may come before the first answer under load: that answers come is seen before.
+    assert_eq!(rust.traffic(traffic(to_killed, 3)), Tally::clean(32 * 3));
     let [lost, kept] = thread::scope(|scope| {
         let lost = scope.spawn(|| rust.traffic(traffic(to_killed, 100_000_000)));
         let kept = scope.spawn(|| rust.traffic(traffic(to_other, 200)));
@@ -70,7 +72,7 @@ fn a_real_node_killed_under_load_costs_its_own_calls_only() {
         [lost, kept].map(|traffic| traffic.join().unwrap())
     });
     assert_eq!(kept, Tally::clean(32 * 200));
-    assert!(lost.right > 0 && lost.first.contains("node 3"), "{lost:?}");
+    assert!(lost.first.contains("node 3"), "{lost:?}");
     assert_eq!((lost.wrong, lost.failed), (0, 32), "each caller's last call failed: {lost:?}");
 }
 
