@@ -60,6 +60,29 @@ impl Value {
         if let Self::Table(table) = self { Some(table) } else { None }
     }
 
+    /// Writes this value. Calls itself only as deep as the writer lets tables nest.
+    pub(crate) fn write(&self, writer: &mut Writer<'_>) -> Result<(), PackError> {
+        match self {
+            Self::Nil => writer.nil(),
+            Self::Bool(value) => writer.bool(*value),
+            Self::Int(value) => writer.int(*value),
+            Self::Float(value) => writer.float(*value),
+            Self::Bytes(value) => writer.bytes(value),
+            Self::Pointer(value) => writer.pointer(*value),
+            Self::Table(table) => {
+                writer.begin_table(table.array.len())?;
+                for element in &table.array {
+                    element.write(writer)?;
+                }
+                for (key, value) in &table.pairs {
+                    key.write(writer)?;
+                    value.write(writer)?;
+                }
+                writer.end()
+            }
+        }
+    }
+
     fn as_scalar(&self) -> Option<Token<'_>> {
         Some(match self {
             Self::Nil => Token::Nil,
@@ -160,32 +183,9 @@ pub fn pack(values: &[Value]) -> Result<Vec<u8>, PackError> {
 pub fn pack_into(values: &[Value], bytes: &mut Vec<u8>) -> Result<(), PackError> {
     let mut writer = Writer::new(bytes);
     for value in values {
-        write(value, &mut writer)?;
+        value.write(&mut writer)?;
     }
     writer.finish()
-}
-
-/// Calls itself only as deep as the writer lets tables nest.
-fn write(value: &Value, writer: &mut Writer<'_>) -> Result<(), PackError> {
-    match value {
-        Value::Nil => writer.nil(),
-        Value::Bool(value) => writer.bool(*value),
-        Value::Int(value) => writer.int(*value),
-        Value::Float(value) => writer.float(*value),
-        Value::Bytes(value) => writer.bytes(value),
-        Value::Pointer(value) => writer.pointer(*value),
-        Value::Table(table) => {
-            writer.begin_table(table.array.len())?;
-            for element in &table.array {
-                write(element, writer)?;
-            }
-            for (key, value) in &table.pairs {
-                write(key, writer)?;
-                write(value, writer)?;
-            }
-            writer.end()
-        }
-    }
 }
 
 /// Unpacks the values of a message.

@@ -3,7 +3,7 @@
 mod tree;
 mod waits;
 
-use self::tree::{Fault, Tree};
+use self::tree::{Fault, Found, Item, Tree};
 use self::waits::{Waits, Woken};
 use super::watch::{Watched, Watches, watch};
 use crate::message::{CallError, Handle, HarborId, Kind, Payload};
@@ -103,7 +103,11 @@ impl DataCenter {
         let values = seri::unpack(message.bytes())?;
         let (command, arguments) = values.split_first().ok_or(CallError::Unhandled)?;
         match command.as_bytes() {
-            Some(b"QUERY") => ctx.reply(packed(self.tree.query(arguments)?.as_slice())?),
+            Some(b"QUERY") => ctx.reply(match self.tree.query(arguments)? {
+                Found::Nothing => Payload::new(),
+                Found::Nil => nil(),
+                Found::Item(item) => packed(item)?,
+            }),
             Some(b"UPDATE") => self.update(ctx, arguments)?,
             Some(b"WAIT") => self.wait(ctx, message.source(), arguments)?,
             Some(_) | None => return Err(CallError::Unhandled),
@@ -118,12 +122,12 @@ impl DataCenter {
         };
         let old = self.tree.update(keys, value)?;
         if old.is_some() || *value == Value::Nil {
-            ctx.reply(packed(&[old.unwrap_or_default()])?);
+            ctx.reply(old.as_ref().map_or_else(|| Ok(nil()), packed)?);
             return Ok(());
         }
         match self.waits.wake(keys, value) {
             Some(Woken::Answered(waiters)) => {
-                let news = packed(std::slice::from_ref(value));
+                let news = seri::pack(std::slice::from_ref(value)).map(Payload::from).map_err(unpackable);
                 for waiter in waiters {
                     match &news {
                         Ok(news) => waiter.answer.reply(ctx, news.clone()),
@@ -141,8 +145,8 @@ impl DataCenter {
     }
 
     fn wait(&mut self, ctx: &mut Context<'_, Self>, source: Handle, keys: &[Value]) -> Result<(), CallError> {
-        if let Some(value) = self.tree.query(keys)?.filter(|value| *value != Value::Nil) {
-            ctx.reply(packed(&[value])?);
+        if let Found::Item(item) = self.tree.query(keys)? {
+            ctx.reply(packed(item)?);
             return Ok(());
         }
         let answer = ctx.defer_raw();
@@ -198,10 +202,18 @@ impl From<Fault> for CallError {
     }
 }
 
-fn packed(values: &[Value]) -> Result<Payload, CallError> {
-    match seri::pack(values) {
-        Ok(bytes) => Ok(Payload::from(bytes)),
-        Err(PackError::TooDeep) => Err(Fault::TooLong.into()),
-        Err(_) => Err(CallError::TooLarge),
+/// The one packed nil.
+fn nil() -> Payload {
+    Payload::from(&[0])
+}
+
+fn packed(item: &Item) -> Result<Payload, CallError> {
+    item.pack().map(Payload::from).map_err(unpackable)
+}
+
+fn unpackable(reason: PackError) -> CallError {
+    match reason {
+        PackError::TooDeep => Fault::TooLong.into(),
+        _ => CallError::TooLarge,
     }
 }

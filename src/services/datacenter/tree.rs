@@ -7,9 +7,11 @@
 //!
 //! A table that was set as a value and one that grew by setting keys below it are the same thing. What Lua raises as an
 //! error is a [`Fault`] here, and what Lua grows without end has bounds. A refused update changes nothing.
+//!
+//! Every table knows what is in it, so nothing is written into a message that cannot carry it.
 
-use crate::limits::{DATACENTER_BYTES_MAX, DATACENTER_ENTRIES_MAX, DATACENTER_KEYS_MAX};
-use crate::seri::{Table, Value};
+use crate::limits::{DATACENTER_BYTES_MAX, DATACENTER_ENTRIES_MAX, DATACENTER_KEYS_MAX, SERI_BYTES_MAX};
+use crate::seri::{PackError, Value, Writer};
 use std::collections::BTreeMap;
 
 /// Why a command is refused.
@@ -54,13 +56,13 @@ impl Key {
         })
     }
 
-    fn to_value(&self) -> Value {
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), PackError> {
         match self {
-            Self::Bool(value) => Value::Bool(*value),
-            Self::Int(value) => Value::Int(*value),
-            Self::Float(bits) => Value::Float(f64::from_bits(*bits)),
-            Self::Bytes(value) => Value::Bytes(value.to_vec()),
-            Self::Pointer(value) => Value::Pointer(*value),
+            Self::Bool(value) => writer.bool(*value),
+            Self::Int(value) => writer.int(*value),
+            Self::Float(bits) => writer.float(f64::from_bits(*bits)),
+            Self::Bytes(value) => writer.bytes(value),
+            Self::Pointer(value) => writer.pointer(*value),
         }
     }
 
@@ -81,12 +83,19 @@ pub(super) fn path(keys: &[Value]) -> Result<Vec<Key>, Fault> {
     keys.iter().map(|key| Key::of(key).ok_or(Fault::BadKey)).collect()
 }
 
-type Branch = BTreeMap<Key, Item>;
-
-enum Item {
+/// A value of the tree.
+#[derive(Debug)]
+pub(super) enum Item {
     /// Neither nil nor a table.
     Scalar(Value),
     Table(Branch),
+}
+
+/// A table, and what is in it.
+#[derive(Debug, Default)]
+pub(super) struct Branch {
+    items: BTreeMap<Key, Item>,
+    cost: Cost,
 }
 
 /// What something takes of the bounds.
@@ -97,8 +106,8 @@ struct Cost {
 }
 
 impl Cost {
-    fn of_key(key: &Key) -> Self {
-        Self { entries: 1, bytes: key.bytes() }
+    fn of(key: &Key, item: &Item) -> Self {
+        Self { entries: 1, bytes: key.bytes() }.plus(item.cost())
     }
 
     fn plus(self, other: Self) -> Self {
@@ -112,6 +121,11 @@ impl Cost {
     fn exceeds(self, most: Self) -> bool {
         self.entries > most.entries || self.bytes > most.bytes
     }
+
+    /// How many bytes it has at least when it is packed: each value has a head.
+    fn packed_len_min(self) -> usize {
+        self.entries + self.bytes
+    }
 }
 
 impl Item {
@@ -122,7 +136,7 @@ impl Item {
             Value::Table(table) => table,
             scalar => return Ok(Some(Self::Scalar(scalar.clone()))),
         };
-        let mut branch = Branch::new();
+        let mut branch = Branch::default();
         for (index, element) in (1..).zip(&table.array) {
             if let Some(item) = Self::of(element)? {
                 branch.insert(Key::Int(index), item);
@@ -136,116 +150,167 @@ impl Item {
         Ok(Some(Self::Table(branch)))
     }
 
-    fn to_value(&self) -> Value {
-        let branch = match self {
-            Self::Scalar(value) => return value.clone(),
-            Self::Table(branch) => branch,
-        };
-        let elements = (1..).map_while(|index| branch.get(&Key::Int(index)));
-        let array: Vec<Value> = elements.map(Self::to_value).collect();
-        let is_element =
-            |key: &Key| matches!(key, Key::Int(index) if (1..=array.len() as i64).contains(index));
-        let pairs = branch.iter().filter(|(key, _)| !is_element(key));
-        let pairs = pairs.map(|(key, item)| (key.to_value(), item.to_value())).collect();
-        Value::Table(Table { array, pairs })
-    }
-
     fn cost(&self) -> Cost {
         match self {
             Self::Scalar(Value::Bytes(bytes)) => Cost { entries: 0, bytes: bytes.len() },
             Self::Scalar(_) => Cost::default(),
-            Self::Table(branch) => branch
-                .iter()
-                .map(|(key, item)| Cost::of_key(key).plus(item.cost()))
-                .fold(Cost::default(), Cost::plus),
+            Self::Table(branch) => branch.cost,
         }
     }
+
+    /// As one packed value.
+    ///
+    /// # Errors
+    /// [`PackError::TooLarge`] and [`PackError::TooDeep`], the former before anything is written if the sizes say so.
+    pub(super) fn pack(&self) -> Result<Vec<u8>, PackError> {
+        if self.cost().packed_len_min() > SERI_BYTES_MAX {
+            return Err(PackError::TooLarge);
+        }
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        self.write(&mut writer)?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+
+    /// Calls itself only as deep as the writer lets tables nest.
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), PackError> {
+        let branch = match self {
+            Self::Scalar(value) => return value.write(writer),
+            Self::Table(branch) => branch,
+        };
+        let from_one = branch.items.range(Key::Int(1)..);
+        let array = from_one.zip(1..).take_while(|((key, _), index)| **key == Key::Int(*index));
+        let array_len = array.clone().count();
+        writer.begin_table(array_len)?;
+        for ((_, element), _) in array {
+            element.write(writer)?;
+        }
+        let is_element = |key: &Key| matches!(key, Key::Int(index) if (1..=array_len as i64).contains(index));
+        for (key, item) in branch.items.iter().filter(|(key, _)| !is_element(key)) {
+            key.write(writer)?;
+            item.write(writer)?;
+        }
+        writer.end()
+    }
+}
+
+impl Branch {
+    /// Puts an item there; what was there before.
+    fn insert(&mut self, key: Key, item: Item) -> Option<Item> {
+        let old = self.remove(&key);
+        self.cost = self.cost.plus(Cost::of(&key, &item));
+        self.items.insert(key, item);
+        old
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Item> {
+        let old = self.items.remove(key)?;
+        self.cost = self.cost.minus(Cost::of(key, &old));
+        Some(old)
+    }
+
+    /// Puts an item at the end of `keys`, or removes what is there; what was there before. Missing tables on the way are
+    /// made. Calls itself only as deep as paths are.
+    fn put(&mut self, keys: &[Key], new: Option<Item>) -> Result<Option<Item>, Fault> {
+        let (key, rest) = keys.split_first().ok_or(Fault::BadKey)?;
+        if rest.is_empty() {
+            return Ok(match new {
+                Some(item) => self.insert(key.clone(), item),
+                None => self.remove(key),
+            });
+        }
+        let mut below = self.remove(key).unwrap_or_else(|| Item::Table(Self::default()));
+        let old = match &mut below {
+            Item::Table(branch) => branch.put(rest, new),
+            Item::Scalar(_) => Err(Fault::NotATable),
+        };
+        self.insert(key.clone(), below);
+        old
+    }
+}
+
+/// What a query finds.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    /// No value at all: there is nothing under the first key.
+    Nothing,
+    /// Nil, further down.
+    Nil,
+    Item(&'a Item),
 }
 
 /// See the module's text.
 pub(super) struct Tree {
     root: Branch,
-    used: Cost,
     most: Cost,
 }
 
 impl Default for Tree {
     fn default() -> Self {
         let most = Cost { entries: DATACENTER_ENTRIES_MAX, bytes: DATACENTER_BYTES_MAX };
-        Self { root: Branch::new(), used: Cost::default(), most }
+        Self { root: Branch::default(), most }
     }
 }
 
 impl Tree {
-    /// What is there. `None`, no value at all, if there is nothing under the first key; nil further down. A nil among the
-    /// keys ends them.
-    pub(super) fn query(&self, keys: &[Value]) -> Result<Option<Value>, Fault> {
-        let Some((first, rest)) = keys.split_first() else { return Ok(None) };
-        let Some(mut item) = Key::of(first).and_then(|key| self.root.get(&key)) else { return Ok(None) };
+    /// What is there. A nil among the keys ends them.
+    pub(super) fn query(&self, keys: &[Value]) -> Result<Found<'_>, Fault> {
+        let Some((first, rest)) = keys.split_first() else { return Ok(Found::Nothing) };
+        let first = Key::of(first).and_then(|key| self.root.items.get(&key));
+        let Some(mut item) = first else { return Ok(Found::Nothing) };
         for key in rest.iter().take_while(|key| **key != Value::Nil) {
             let below = match item {
-                Item::Table(branch) => Key::of(key).and_then(|key| branch.get(&key)),
+                Item::Table(branch) => Key::of(key).and_then(|key| branch.items.get(&key)),
                 // Lua looks among the methods of strings, where no values are.
                 Item::Scalar(Value::Bytes(_)) => None,
                 Item::Scalar(_) => return Err(Fault::NotATable),
             };
-            let Some(below) = below else { return Ok(Some(Value::Nil)) };
+            let Some(below) = below else { return Ok(Found::Nil) };
             item = below;
         }
-        Ok(Some(item.to_value()))
+        Ok(Found::Item(item))
     }
 
     /// Puts a value there, nil to remove it; what was there before. Missing tables above it are made, also for nil.
-    pub(super) fn update(&mut self, keys: &[Value], value: &Value) -> Result<Option<Value>, Fault> {
-        let mut keys = path(keys)?;
+    pub(super) fn update(&mut self, keys: &[Value], value: &Value) -> Result<Option<Item>, Fault> {
+        let keys = path(keys)?;
         let new = Item::of(value)?;
-        let used = self.used_after(&keys, new.as_ref())?;
-        let last = keys.pop().ok_or(Fault::BadKey)?;
-        let mut branch = &mut self.root;
-        for key in keys {
-            let Item::Table(below) = branch.entry(key).or_insert_with(|| Item::Table(Branch::new())) else {
-                return Err(Fault::NotATable);
-            };
-            branch = below;
-        }
-        let old = match new {
-            Some(item) => branch.insert(last, item),
-            None => branch.remove(&last),
-        };
-        self.used = used;
-        Ok(old.map(|old| old.to_value()))
+        self.check(&keys, new.as_ref())?;
+        self.root.put(&keys, new)
     }
 
-    /// What will be used when `new` stands at the end of `keys`.
-    fn used_after(&self, keys: &[Key], new: Option<&Item>) -> Result<Cost, Fault> {
+    /// Whether there is room when `new` stands at the end of `keys`, and nothing in the way.
+    fn check(&self, keys: &[Key], new: Option<&Item>) -> Result<(), Fault> {
         let (mut added, mut removed) = (Cost::default(), Cost::default());
         let mut branch = Some(&self.root);
         for (index, key) in keys.iter().enumerate() {
             let is_last = index + 1 == keys.len();
-            let found = branch.and_then(|branch| branch.get(key));
+            let found = branch.and_then(|branch| branch.items.get(key));
             if is_last {
-                added = new.map_or(added, |new| added.plus(Cost::of_key(key)).plus(new.cost()));
-                removed = found.map_or(removed, |old| Cost::of_key(key).plus(old.cost()));
+                added = new.map_or(added, |new| added.plus(Cost::of(key, new)));
+                removed = found.map_or(removed, |old| Cost::of(key, old));
                 break;
             }
             branch = match found {
                 Some(Item::Table(below)) => Some(below),
                 Some(Item::Scalar(_)) => return Err(Fault::NotATable),
                 None => {
-                    added = added.plus(Cost::of_key(key));
+                    added = added.plus(Cost { entries: 1, bytes: key.bytes() });
                     None
                 }
             };
         }
-        let used = self.used.plus(added).minus(removed);
-        let grows = used.exceeds(self.used);
-        if grows && used.exceeds(self.most) { Err(Fault::Full) } else { Ok(used) }
+        let used = self.root.cost.plus(added).minus(removed);
+        let grows = used.exceeds(self.root.cost);
+        if grows && used.exceeds(self.most) { Err(Fault::Full) } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seri::{Table, unpack};
 
     fn int(value: i64) -> Value {
         Value::Int(value)
@@ -260,6 +325,37 @@ mod tests {
             .into()
     }
 
+    /// The values of an answer.
+    fn unpacked(item: &Item) -> Value {
+        unpack(&item.pack().expect("it fits")).expect("packed values").remove(0)
+    }
+
+    fn query(tree: &Tree, keys: &[Value]) -> Result<Option<Value>, Fault> {
+        tree.query(keys).map(|found| match found {
+            Found::Nothing => None,
+            Found::Nil => Some(Value::Nil),
+            Found::Item(item) => Some(unpacked(item)),
+        })
+    }
+
+    fn update(tree: &mut Tree, keys: &[Value], value: &Value) -> Result<Option<Value>, Fault> {
+        let old = tree.update(keys, value);
+        assert_eq!(tree.root.cost, counted(&tree.root), "every table knows what is in it");
+        old.map(|old| old.as_ref().map(unpacked))
+    }
+
+    /// What is in a table, counted one by one.
+    fn counted(branch: &Branch) -> Cost {
+        let mut cost = Cost::default();
+        for (key, item) in &branch.items {
+            if let Item::Table(below) = item {
+                assert_eq!(below.cost, counted(below));
+            }
+            cost = cost.plus(Cost::of(key, item));
+        }
+        cost
+    }
+
     fn tree() -> Tree {
         let mut tree = Tree::default();
         for (path, value) in [
@@ -269,7 +365,7 @@ mod tests {
             ("room.size", int(7)),
             ("room.name", "hall".into()),
         ] {
-            assert_eq!(tree.update(&keys(path), &value), Ok(None));
+            assert_eq!(update(&mut tree, &keys(path), &value), Ok(None));
         }
         tree
     }
@@ -302,7 +398,7 @@ mod tests {
             (keys("no.below"), Err(Fault::NotATable)),
             (keys("room.size.below"), Err(Fault::NotATable)),
         ] {
-            assert_eq!(tree.query(&path), answer, "{path:?}");
+            assert_eq!(query(&tree, &path), answer, "{path:?}");
         }
     }
 
@@ -320,15 +416,15 @@ mod tests {
             ("door", int(3), Some(table(&[("key", int(1)), ("open", int(2))]))),
             ("deep.er.still", Value::Nil, None),
         ] {
-            assert_eq!(tree.update(&keys(path), &value), Ok(old), "{path}");
+            assert_eq!(update(&mut tree, &keys(path), &value), Ok(old), "{path}");
         }
-        assert_eq!(tree.query(&keys("deep")), Ok(Some(table(&[("er", Table::default().into())]))));
+        assert_eq!(query(&tree, &keys("deep")), Ok(Some(table(&[("er", Table::default().into())]))));
     }
 
     #[test]
     fn refused_updates_change_nothing() {
         let mut tree = tree();
-        let used = tree.used;
+        let used = tree.root.cost;
         let long: Vec<Value> = (0..=DATACENTER_KEYS_MAX as i64).map(int).collect();
         let table_key = Table::from_pairs(vec![(Table::default().into(), int(1))]);
         for (path, value, fault) in [
@@ -344,28 +440,32 @@ mod tests {
             (keys("no.below.it"), int(1), Fault::NotATable),
             (long, int(1), Fault::TooLong),
         ] {
-            assert_eq!(tree.update(&path, &value), Err(fault), "{path:?} {value:?}");
+            assert_eq!(update(&mut tree, &path, &value), Err(fault), "{path:?} {value:?}");
         }
-        assert_eq!(tree.query(&keys("new")), Ok(None));
-        assert_eq!(tree.used, used);
+        assert_eq!(query(&tree, &keys("new")), Ok(None));
+        assert_eq!(tree.root.cost, used);
     }
 
     #[test]
     fn what_is_used_is_exact_and_bounded() {
         let mut tree = Tree { most: Cost { entries: 5, bytes: 20 }, ..Tree::default() };
-        assert_eq!(tree.update(&keys("a.b.c"), &"0123456789".into()), Ok(None));
-        assert_eq!(tree.used, Cost { entries: 3, bytes: 13 });
-        assert_eq!(tree.update(&keys("a.b.c"), &"0123456789abcdefgh".into()), Err(Fault::Full), "bytes");
-        assert_eq!(tree.update(&keys("1.2.3"), &int(1)), Err(Fault::Full), "entries");
+        assert_eq!(update(&mut tree, &keys("a.b.c"), &"0123456789".into()), Ok(None));
+        assert_eq!(tree.root.cost, Cost { entries: 3, bytes: 13 });
         assert_eq!(
-            tree.update(&keys("x"), &Table::from_array(vec![int(1), int(2)]).into()),
+            update(&mut tree, &keys("a.b.c"), &"0123456789abcdefgh".into()),
+            Err(Fault::Full),
+            "bytes"
+        );
+        assert_eq!(update(&mut tree, &keys("1.2.3"), &int(1)), Err(Fault::Full), "entries");
+        assert_eq!(
+            update(&mut tree, &keys("x"), &Table::from_array(vec![int(1), int(2)]).into()),
             Err(Fault::Full)
         );
-        assert_eq!(tree.query(&keys("1")), Ok(None));
-        assert_eq!(tree.update(&keys("a.b"), &int(1)).map(|old| old.is_some()), Ok(true));
-        assert_eq!(tree.used, Cost { entries: 2, bytes: 2 });
-        assert_eq!(tree.update(&keys("a"), &Value::Nil).map(|old| old.is_some()), Ok(true));
-        assert_eq!(tree.used, Cost::default());
+        assert_eq!(query(&tree, &keys("1")), Ok(None));
+        assert_eq!(update(&mut tree, &keys("a.b"), &int(1)).map(|old| old.is_some()), Ok(true));
+        assert_eq!(tree.root.cost, Cost { entries: 2, bytes: 2 });
+        assert_eq!(update(&mut tree, &keys("a"), &Value::Nil).map(|old| old.is_some()), Ok(true));
+        assert_eq!(tree.root.cost, Cost::default());
     }
 
     #[test]
@@ -375,12 +475,30 @@ mod tests {
             array: vec![int(1), Value::Nil, int(3)],
             pairs: vec![(int(4), int(4)), (Value::Float(0.5), int(5))],
         });
-        tree.update(&keys("list"), &list).unwrap();
+        update(&mut tree, &keys("list"), &list).unwrap();
         let pairs = vec![(int(3), int(3)), (int(4), int(4)), (Value::Float(0.5), int(5))];
         let kept = Table { array: vec![int(1)], pairs };
-        assert_eq!(tree.query(&keys("list")), Ok(Some(kept.into())));
-        tree.update(&["list".into(), Value::Float(2.0)], &int(2)).unwrap();
+        assert_eq!(query(&tree, &keys("list")), Ok(Some(kept.into())));
+        update(&mut tree, &["list".into(), Value::Float(2.0)], &int(2)).unwrap();
         let kept = Table { array: (1..=4).map(int).collect(), pairs: vec![(Value::Float(0.5), int(5))] };
-        assert_eq!(tree.query(&keys("list")), Ok(Some(kept.into())));
+        assert_eq!(query(&tree, &keys("list")), Ok(Some(kept.into())));
+    }
+
+    #[test]
+    fn what_no_message_can_carry_is_refused_by_its_size() {
+        let mut tree = Tree::default();
+        let large = Value::Bytes(vec![7; SERI_BYTES_MAX / 2]);
+        for key in ["a.b", "a.c"] {
+            update(&mut tree, &keys(key), &large).expect("there is room");
+        }
+        let Ok(Found::Item(both)) = tree.query(&keys("a")) else { panic!("it is there") };
+        assert!(both.cost().packed_len_min() > SERI_BYTES_MAX);
+        assert_eq!(both.pack(), Err(PackError::TooLarge));
+        // Many small values, and one level below.
+        let many = Table::from_array(vec![Value::Bool(true); 1000]);
+        update(&mut tree, &keys("d.many"), &many.into()).expect("there is room");
+        let Ok(Found::Item(many)) = tree.query(&keys("d")) else { panic!("it is there") };
+        assert_eq!(many.cost(), Cost { entries: 1001, bytes: 4 });
+        assert_eq!(many.pack().map(|bytes| bytes.len() >= 1005), Ok(true));
     }
 }
