@@ -431,6 +431,32 @@ fn waits_of_the_data_center_end_with_the_update() {
 }
 
 #[test]
+fn an_update_of_the_data_center_is_done_also_if_no_message_carries_the_old_value() {
+    let pair = Pair::new(|config| config);
+    let values = |values: &[Value]| pair.values("DATACENTER", &pack(values).unwrap());
+    for key in ["b", "c"] {
+        let half = Value::Bytes(vec![7; 9 << 20]);
+        assert_eq!(values(&[text("UPDATE"), text("a"), text(key), half]), []);
+    }
+    let query = pack(&[text("QUERY"), text("a")]).unwrap();
+    assert_eq!(pair.call("DATACENTER", &query), Err(CallError::Remote));
+    assert_eq!(call(&pair.master, "DATACENTER", &query), Err(CallError::TooLarge));
+    let stand_in = |reason| [Table::default().into(), text(reason)];
+    let old = values(&[text("UPDATE"), text("a"), Value::Int(1)]);
+    assert_eq!(old, stand_in("the packed values are larger than a frame can carry"));
+    assert_eq!(values(&[text("QUERY"), text("a")]), [Value::Int(1)]);
+    // Deeper than Skynet writes: 40 keys make 39 tables.
+    let mut deep: Vec<Value> = (0..40).map(Value::Int).collect();
+    deep.insert(0, text("UPDATE"));
+    deep.push(Value::Bool(true));
+    assert_eq!(values(&deep), []);
+    let old = values(&[text("UPDATE"), Value::Int(0), Value::Nil]);
+    assert_eq!(old, stand_in("tables nest deeper than Skynet writes"));
+    assert_eq!(values(&[text("QUERY"), Value::Int(0)]), []);
+    pair.shutdown();
+}
+
+#[test]
 fn only_a_standalone_node_offers_them() {
     let names = ["SERVICE", "DATACENTER"].map(|name| name.parse::<Name>().unwrap());
     let alone = Node::start(Config::local().threads(1)).unwrap();

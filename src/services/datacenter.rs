@@ -8,7 +8,7 @@ use self::waits::{Waits, Woken};
 use super::watch::{Watched, Watches, watch};
 use crate::message::{CallError, Handle, HarborId, Kind, Payload};
 use crate::runtime::{Context, Disposition, Message, Responder, Service};
-use crate::seri::{self, PackError, Value};
+use crate::seri::{self, PackError, Table, Value};
 use std::fmt;
 
 /// Keeps values under paths of keys, for every node of a cluster: what Lua reaches with `skynet.datacenter`.
@@ -27,8 +27,10 @@ use std::fmt;
 /// A waiter is woken by an update of exactly its path, and only if nothing was there before.
 ///
 /// Different from `datacenterd` on purpose: it has bounds; a table is no key; a refused update changes nothing, where Lua may
-/// leave empty tables behind; and once nobody waits below a path any more it can be waited for itself. An update that was
-/// done and whose old value no message can carry says so by `TooLarge` or [`TOO_LONG`](Self::TOO_LONG).
+/// leave empty tables behind; and once nobody waits below a path any more it can be waited for itself.
+///
+/// An update that was done is never answered with an error. If no message can carry the table that was there before, the
+/// answer is an empty table and behind it a text that says so.
 ///
 /// Refusals are what `datacenterd` raises as errors, and bounds. A caller of this node gets the code, one of another node
 /// Skynet's ERROR ([`CallError::Remote`]), a Lua caller "call failed":
@@ -122,7 +124,7 @@ impl DataCenter {
         };
         let old = self.tree.update(keys, value)?;
         if old.is_some() || *value == Value::Nil {
-            ctx.reply(old.as_ref().map_or_else(|| Ok(nil()), packed)?);
+            ctx.reply(old.map_or_else(nil, |old| told(&old)));
             return Ok(());
         }
         match self.waits.wake(keys, value) {
@@ -209,6 +211,13 @@ fn nil() -> Payload {
 
 fn packed(item: &Item) -> Result<Payload, CallError> {
     item.pack().map(Payload::from).map_err(unpackable)
+}
+
+/// What an update took away, or what stands for it.
+fn told(old: &Item) -> Payload {
+    let stand_in =
+        |reason: PackError| seri::pack(&[Table::default().into(), reason.to_string().as_str().into()]);
+    old.pack().or_else(stand_in).map(Payload::from).unwrap_or_default()
 }
 
 fn unpackable(reason: PackError) -> CallError {
