@@ -227,6 +227,8 @@ pub const DATACENTER_KEYS_MAX: usize = 128;
 pub const DATACENTER_WAITERS_MAX: usize = 65_536;
 /// Bytes of strings in the path that one call waits for.
 pub const DATACENTER_WAIT_BYTES_MAX: usize = 4096;
+/// Bytes of the copies of one new value that those who waited for it in the built-in data center are answered with.
+pub const DATACENTER_WAKE_BYTES_MAX: usize = 64 << 20;
 /// The longest name of a unique service.
 pub const UNIQUE_NAME_BYTES_MAX: usize = 255;
 /// Calls that wait for unique services.
@@ -250,6 +252,8 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 const _: () = assert!(KV_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(MULTICAST_CHANNELS_MAX < 1 << 23, "channel ids have 23 bits of their own");
 const _: () = assert!(DATACENTER_BYTES_MAX > PAYLOAD_BYTES_MAX);
+const _: () = assert!(DATACENTER_WAKE_BYTES_MAX > PAYLOAD_BYTES_MAX);
+const _: () = assert!(DATACENTER_WAKE_BYTES_MAX >= DATACENTER_WAITERS_MAX << 10, "a kilobyte reaches all");
 const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(LARGE_WARN_BYTES <= 8_000_000 / 2 + 300_000);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);

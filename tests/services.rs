@@ -1,5 +1,6 @@
 //! The built-in services through the public API.
 
+use skyharbor::limits::DATACENTER_WAKE_BYTES_MAX;
 use skyharbor::node::ServiceKind;
 use skyharbor::prelude::*;
 use skyharbor::seri::{Table, Value, pack, unpack};
@@ -382,7 +383,7 @@ struct Script {
     answers: Vec<Option<Result<Vec<u8>, CallError>>>,
     done: Option<Responder<Answers>>,
 }
-struct Run(Vec<&'static [u8]>);
+struct Run(Vec<Vec<u8>>);
 impl Request for Run {
     type Reply = Answers;
 }
@@ -421,13 +422,36 @@ fn waits_of_the_data_center_end_with_the_update() {
     ] {
         let wait = &b"\x24WAIT\x0ca\x0cb\x0cc"[..];
         let (above, below) = (&b"\x24WAIT\x0ca\x0cb"[..], &b"\x24WAIT\x0ca\x0cb\x0cc\x0cd"[..]);
-        let run = Run(vec![wait, above, below, wait, update]);
+        let run = Run([wait, above, below, wait, update].map(<[u8]>::to_vec).into());
         let answers = pair.slave.call_blocking(&script, run, secs(30)).expect("it answers");
         let crossed = || Err(CallError::Remote);
         assert_eq!(answers, [answer.clone(), crossed(), crossed(), answer, Ok(Vec::new())]);
         pair.call("DATACENTER", b"\x34UPDATE\x0ca\x00").expect("it is removed");
     }
     pair.shutdown();
+}
+
+#[test]
+fn one_update_of_the_data_center_wakes_as_many_as_its_bytes_allow() {
+    let node = Node::start(Config::local().threads(1)).unwrap();
+    let data_center = node.spawn("data center", DataCenter::default()).unwrap();
+    node.register_global("DATACENTER", &data_center).unwrap();
+    let script = node.spawn("script", Script::default()).unwrap();
+    let large = Value::Bytes(vec![7; 15 << 20]);
+    let news = pack(std::slice::from_ref(&large)).unwrap();
+    let told = DATACENTER_WAKE_BYTES_MAX / news.len();
+    let mut calls = vec![pack(&[text("WAIT"), text("a")]).unwrap(); told + 2];
+    calls.push(pack(&[text("UPDATE"), text("a"), large]).unwrap());
+    calls.push(pack(&[text("WAIT"), text("a")]).unwrap());
+    let mut answers = node.call_blocking(&script, Run(calls), secs(30)).unwrap();
+    let again = answers.pop().unwrap();
+    assert_eq!(answers.pop().unwrap(), Ok(Vec::new()), "the update is done");
+    for (waiter, answer) in answers.into_iter().enumerate() {
+        let full = Err(CallError::Failed(DataCenter::FULL));
+        assert!(answer == if waiter < told { Ok(news.clone()) } else { full }, "waiter {waiter}");
+    }
+    assert!(again == Ok(news), "whoever asks again has it");
+    node.shutdown(secs(5)).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod waits;
 use self::tree::{Fault, Found, Item, Tree};
 use self::waits::{Waits, Woken};
 use super::watch::{Watched, Watches, watch};
+use crate::limits::DATACENTER_WAKE_BYTES_MAX;
 use crate::message::{CallError, Handle, HarborId, Kind, Payload};
 use crate::runtime::{Context, Disposition, Message, Responder, Service};
 use crate::seri::{self, PackError, Table, Value};
@@ -24,7 +25,9 @@ use std::fmt;
 /// ```
 ///
 /// A key is a string, a boolean or a number; 1 and 1.0 are the same. A set table and one that grew by its keys are the same.
-/// A waiter is woken by an update of exactly its path, and only if nothing was there before.
+/// A waiter is woken by an update of exactly its path, and only if nothing was there before. One update answers its waiters
+/// with up to [`DATACENTER_WAKE_BYTES_MAX`] bytes: all that there can be with a value of a kilobyte. Of those who wait for a
+/// larger one, the last get [`FULL`](Self::FULL), and find the value when they ask again.
 ///
 /// Different from `datacenterd` on purpose: it has bounds; a table is no key; a refused update changes nothing, where Lua may
 /// leave empty tables behind; and once nobody waits below a path any more it can be waited for itself.
@@ -43,7 +46,7 @@ use std::fmt;
 /// | [`DataCenter::NOT_A_TABLE`] | a key below a value that is no table |
 /// | [`DataCenter::CROSSED`] | a wait above or below what others wait for |
 /// | [`DataCenter::BRANCH`] | an update above or below what this one waits for: the value cannot come this way any more |
-/// | [`DataCenter::FULL`] | [`DATACENTER_ENTRIES_MAX`](crate::limits::DATACENTER_ENTRIES_MAX) keys, [`DATACENTER_BYTES_MAX`](crate::limits::DATACENTER_BYTES_MAX) bytes of strings or [`DATACENTER_WAITERS_MAX`](crate::limits::DATACENTER_WAITERS_MAX) waiters are reached |
+/// | [`DataCenter::FULL`] | [`DATACENTER_ENTRIES_MAX`](crate::limits::DATACENTER_ENTRIES_MAX) keys, [`DATACENTER_BYTES_MAX`](crate::limits::DATACENTER_BYTES_MAX) bytes of strings, [`DATACENTER_WAITERS_MAX`](crate::limits::DATACENTER_WAITERS_MAX) waiters or [`DATACENTER_WAKE_BYTES_MAX`] bytes for those that one update wakes are reached |
 /// | [`DataCenter::TOO_LONG`] | more than [`DATACENTER_KEYS_MAX`](crate::limits::DATACENTER_KEYS_MAX) keys, a wait for more than [`DATACENTER_WAIT_BYTES_MAX`](crate::limits::DATACENTER_WAIT_BYTES_MAX) bytes of them, or an answer that is nested too deeply to be packed |
 /// | [`CallError::TooLarge`] | the answer does not fit into a frame |
 ///
@@ -128,15 +131,7 @@ impl DataCenter {
             return Ok(());
         }
         match self.waits.wake(keys, value) {
-            Some(Woken::Answered(waiters)) => {
-                let news = seri::pack(std::slice::from_ref(value)).map(Payload::from).map_err(unpackable);
-                for waiter in waiters {
-                    match &news {
-                        Ok(news) => waiter.answer.reply(ctx, news.clone()),
-                        Err(reason) => waiter.answer.fail(ctx, *reason),
-                    }
-                }
-            }
+            Some(Woken::Answered(waiters)) => answer_all(ctx, waiters, value),
             Some(Woken::Failed(waiters)) => {
                 waiters.into_iter().for_each(|waiter| waiter.answer.fail(ctx, Fault::Branch.into()));
             }
@@ -201,6 +196,23 @@ impl From<Fault> for CallError {
             Fault::Crossed => DataCenter::CROSSED,
             Fault::Branch => DataCenter::BRANCH,
         })
+    }
+}
+
+/// Answers those who waited with what they waited for, in the order in which they came; one whose copy finds no room any
+/// more is told so.
+fn answer_all(ctx: &mut Context<'_, DataCenter>, waiters: Vec<Waiter>, value: &Value) {
+    let news = seri::pack(std::slice::from_ref(value)).map(Payload::from).map_err(unpackable);
+    let mut room = DATACENTER_WAKE_BYTES_MAX;
+    for waiter in waiters {
+        match &news {
+            Ok(news) if news.len() <= room => {
+                room -= news.len();
+                waiter.answer.reply(ctx, news.clone());
+            }
+            Ok(_) => waiter.answer.fail(ctx, Fault::Full.into()),
+            Err(reason) => waiter.answer.fail(ctx, *reason),
+        }
     }
 }
 
