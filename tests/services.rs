@@ -1,10 +1,10 @@
 //! The built-in services through the public API.
 
-use skyharbor::limits::DATACENTER_WAKE_BYTES_MAX;
+use skyharbor::limits::{DATACENTER_WAKE_BYTES_MAX, UNIQUE_WAITERS_MAX};
 use skyharbor::node::ServiceKind;
 use skyharbor::prelude::*;
 use skyharbor::seri::{Table, Value, pack, unpack};
-use skyharbor::services::{DataCenter, Echo, Kv};
+use skyharbor::services::{DataCenter, Echo, Factories, Kv, ServiceManager};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -283,6 +283,60 @@ fn a_list_has_what_other_nodes_report() {
     }
     assert_eq!(pair.list(), [("@room".to_owned(), room)]);
     pair.shutdown();
+}
+
+#[test]
+fn a_node_reports_nobody_but_its_own_service_manager() {
+    let pair = Pair::new(|config| config);
+    let other = pair.slave.spawn("manager", OtherManager).expect("it starts");
+    let report = |handle: Handle| pack(&["REPORT".into(), handle.bits().into()]).expect("it packs");
+    for (node, stranger) in
+        [(&pair.slave, 0x0100_0009), (&pair.slave, 0x0300_0009), (&pair.master, 0xc800_0009)]
+    {
+        let answer = call(node, "SERVICE", &report(Handle::from_bits(stranger))).expect("an answer");
+        let values = unpack(&answer).expect("packed values");
+        assert_eq!(refusal(&values), "a node reports a service manager of its own", "{stranger:x}");
+    }
+    assert_eq!(pair.list(), []);
+    assert_eq!(pair.call("SERVICE", &report(other.handle())), Ok(vec![0]));
+    assert_eq!(pair.list(), [("cave@200".to_owned(), ":c8000009".to_owned())]);
+    pair.shutdown();
+}
+
+#[test]
+fn nothing_is_launched_that_nobody_could_hear_of() {
+    let launches = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&launches);
+    let mut factories = Factories::default();
+    factories.add("room", move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(Room(Vec::new()))
+    });
+    let node = Node::start(Config::local().threads(1)).unwrap();
+    let manager = node.spawn("SERVICE", ServiceManager::new(factories)).unwrap();
+    node.register_global("SERVICE", &manager).unwrap();
+    let crowd = node.spawn("crowd", Crowd).unwrap();
+    node.call_blocking(&crowd, Wait(manager.handle()), secs(30)).unwrap();
+    let launch = || call(&node, "SERVICE", b"\x34LAUNCH\x2c@room").map(|answer| unpack(&answer).unwrap());
+    assert_eq!(refusal(&launch().unwrap()), "too many wait for unique services");
+    assert_eq!(launches.load(Ordering::Relaxed), 0);
+    node.shutdown(secs(5)).unwrap();
+}
+
+/// Waits for a service as often as anybody may.
+struct Crowd;
+struct Wait(Handle);
+impl Request for Wait {
+    type Reply = ();
+}
+impl Service for Crowd {}
+impl Handler<Wait> for Crowd {
+    fn handle(&mut self, wait: Wait, ctx: &mut Context<'_, Self>) -> Reply<()> {
+        for _ in 0..UNIQUE_WAITERS_MAX {
+            ctx.call_raw(wait.0, Kind::LUA, b"\x2cQUERY\x2c@hall", NEVER, |_, _, _| {});
+        }
+        Reply::Now(())
+    }
 }
 
 #[test]

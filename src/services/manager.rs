@@ -21,7 +21,7 @@ use std::fmt;
 /// start script; its Lua code comes here with `skynet.uniqueservice(true, …)` and `skynet.queryservice(true, …)`.
 ///
 /// ```text
-/// "REPORT", handle            a node's own service manager; answers nil
+/// "REPORT", handle            a node's own service manager; answers nil. Only that node may report it
 /// "LAUNCH", "@name", value, …  answers the handle of the service, launched with these values if it does not live
 /// "QUERY", "@name"            answers the handle, as soon as somebody launched it
 /// "GLAUNCH", "name", …        the same as "LAUNCH", "@name", …
@@ -98,6 +98,8 @@ impl Request for Provide {
     type Reply = ();
 }
 
+const TOO_MANY: &str = "too many wait for unique services";
+
 impl ServiceManager {
     /// A service manager that launches what these make.
     pub fn new(factories: Factories) -> Self {
@@ -117,6 +119,9 @@ impl ServiceManager {
 
     fn execute(&mut self, ctx: &mut Context<'_, Self>, source: Handle, command: Command) {
         match command {
+            Command::Report(Some(manager)) if manager.harbor() != source.harbor() => {
+                ctx.reply(refused("a node reports a service manager of its own"));
+            }
             Command::Report(manager) => {
                 if let Some(manager) = manager {
                     self.reported.insert(manager.harbor(), manager);
@@ -139,6 +144,8 @@ impl ServiceManager {
         match self.uniques.launch(&wanted.key, living(ctx, &wanted.key)) {
             Launch::Known(handle) => ctx.reply(known(handle)),
             Launch::Wait => self.wait(ctx, source, &wanted.key),
+            // Nobody would hear what becomes of it.
+            Launch::Begin if self.is_full() => ctx.reply(refused(TOO_MANY)),
             Launch::Begin => {
                 self.wait(ctx, source, &wanted.key);
                 self.begin(ctx, wanted, arguments);
@@ -148,7 +155,7 @@ impl ServiceManager {
 
     fn wait(&mut self, ctx: &mut Context<'_, Self>, source: Handle, key: &[u8]) {
         if self.is_full() {
-            return ctx.reply(refused("too many wait for unique services"));
+            return ctx.reply(refused(TOO_MANY));
         }
         let answer = ctx.defer_raw();
         if answer.is_awaited() {
@@ -195,7 +202,7 @@ impl ServiceManager {
 
     fn list(&mut self, ctx: &mut Context<'_, Self>, source: Handle) {
         if self.is_full() {
-            return ctx.reply(refused("too many wait for unique services"));
+            return ctx.reply(refused(TOO_MANY));
         }
         let waiter = Waiter { source, answer: ctx.defer_raw() };
         if let Some(listing) = &mut self.listing {
