@@ -213,8 +213,15 @@ pub const KV_BYTES_MAX: usize = 256 << 20;
 pub const MULTICAST_CHANNELS_MAX: usize = 1 << 16;
 /// Services of one node that subscribe to one channel.
 pub const MULTICAST_SUBSCRIBERS_MAX: usize = 1 << 16;
-/// Messages and subscriptions that wait until another node's multicast service is found.
+/// Members of all channels of one multicast service: services of its node, and other nodes that subscribe to its channels.
+pub const MULTICAST_SUBSCRIPTIONS_MAX: usize = 1 << 20;
+/// Messages that wait until the multicast service of one other node is found; subscriptions that wait for the owners of
+/// their channels.
 pub const MULTICAST_WAITING_MAX: usize = 8192;
+/// Bytes of the messages that wait until multicast services of other nodes are found.
+pub const MULTICAST_WAITING_BYTES_MAX: usize = 64 << 20;
+/// How long the owner of a channel may be away before its channels have ended for their subscribers here.
+pub const MULTICAST_RETURN_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a multicast service waits for the data center, or for another node's multicast service.
 pub const MULTICAST_TIME_MAX: Duration = Duration::from_secs(5);
 /// Keys of the built-in data center, those of tables included.
@@ -251,6 +258,7 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 const _: () = assert!(KV_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(MULTICAST_CHANNELS_MAX < 1 << 23, "channel ids have 23 bits of their own");
+const _: () = assert!(MULTICAST_WAITING_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(DATACENTER_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(DATACENTER_WAKE_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(DATACENTER_WAKE_BYTES_MAX >= DATACENTER_WAITERS_MAX << 10, "a kilobyte reaches all");

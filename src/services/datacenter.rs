@@ -175,7 +175,7 @@ impl Watches for DataCenter {
         &mut self.watched
     }
 
-    fn handle_lost(&mut self, harbor: HarborId) {
+    fn handle_lost(&mut self, _: &mut Context<'_, Self>, harbor: HarborId) {
         self.waits.forget(|waiter| waiter.source.harbor() == harbor);
     }
 }

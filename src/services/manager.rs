@@ -281,7 +281,7 @@ impl Watches for ServiceManager {
         &mut self.watched
     }
 
-    fn handle_lost(&mut self, harbor: HarborId) {
+    fn handle_lost(&mut self, _: &mut Context<'_, Self>, harbor: HarborId) {
         self.reported.remove(&harbor);
         self.uniques.forget(|waiter| waiter.source.harbor() == harbor);
     }

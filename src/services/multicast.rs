@@ -16,17 +16,27 @@
 //!
 //! Messages of one publisher to one channel arrive in order. A subscriber whose mailbox is full misses the message; one that
 //! ended is forgotten. A channel that ended is silent: nobody is told, as in Skynet.
+//!
+//! A node whose link is lost is no subscriber any more, until it asks again. So when the owner of a channel is lost and the
+//! link to it comes back within [`MULTICAST_RETURN_TIME_MAX`], this node asks it again for its subscribers here; if the
+//! owner does not know the channel any more, or stays away, the channel has ended.
 
+mod groups;
+
+use self::groups::{Groups, Refusal};
 use super::watch::{Watched, Watches, watch};
 use crate::limits::{
-    MULTICAST_CHANNELS_MAX, MULTICAST_SUBSCRIBERS_MAX, MULTICAST_TIME_MAX, MULTICAST_WAITING_MAX,
+    MULTICAST_RETURN_TIME_MAX, MULTICAST_TIME_MAX, MULTICAST_WAITING_BYTES_MAX, MULTICAST_WAITING_MAX,
 };
-use crate::message::{CallError, Handle, HarborId, Kind, Name, Payload, SendReason, Session};
+use crate::message::{
+    CallError, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, SendReason, Session,
+};
 use crate::runtime::{
     Context, Disposition, Handler, Message, Reply, Request, Responder, Service, StartError,
 };
 use crate::seri::{self, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 /// A channel, as a number that any service of the cluster may be told (Lua: `multicast.new { channel = id }`).
@@ -117,26 +127,23 @@ impl Request for Publish {
 /// |---|---|
 /// | [`CallError::Failed`] with [`Multicast::NO_CHANNEL`] | its owner knows no such channel |
 /// | [`CallError::NoService`] | its owner's node has no multicast service |
-/// | [`CallError::Full`] | [`MULTICAST_CHANNELS_MAX`], [`MULTICAST_SUBSCRIBERS_MAX`] or [`MULTICAST_WAITING_MAX`] is reached |
+/// | [`CallError::Full`] | [`MULTICAST_CHANNELS_MAX`](crate::limits::MULTICAST_CHANNELS_MAX), [`MULTICAST_SUBSCRIBERS_MAX`](crate::limits::MULTICAST_SUBSCRIBERS_MAX), [`MULTICAST_SUBSCRIPTIONS_MAX`](crate::limits::MULTICAST_SUBSCRIPTIONS_MAX), [`MULTICAST_WAITING_MAX`] or [`MULTICAST_WAITING_BYTES_MAX`] is reached |
 #[derive(Debug, Default)]
 pub struct Multicast {
     own: HarborId,
     /// The channel that is made next, if nobody has it.
     next: Option<Channel>,
     /// Channels of this node, and those of others that have subscribers here.
-    groups: HashMap<Channel, Group>,
-    /// Who waits for the owner of a channel that has no subscribers here yet.
+    groups: Groups,
+    /// The owner of each of these channels was asked for it: who waits for the answer. Nobody, if they left meanwhile, or if
+    /// the owner was lost and is asked again.
     joining: HashMap<Channel, Vec<(Handle, Responder<()>)>>,
+    /// Those who wait there, all together.
+    joiners: usize,
     daemons: HashMap<HarborId, Daemon>,
+    /// Bytes of what waits to be published.
+    waiting_bytes: usize,
     watched: Watched,
-}
-
-/// Who gets what is published in a channel.
-#[derive(Debug, Default)]
-struct Group {
-    here: BTreeSet<Handle>,
-    /// Nodes that subscribed, with their multicast services. Empty for a channel of another node.
-    away: BTreeMap<HarborId, Handle>,
 }
 
 /// The multicast service of another node.
@@ -154,6 +161,16 @@ enum Errand {
     /// For all that are joining.
     Subscribe(Channel),
     Tell(&'static str, Channel),
+}
+
+impl Errand {
+    /// Bytes that it holds while it waits.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Publish(_, _, payload, _) => payload.len(),
+            Self::Subscribe(_) | Self::Tell(..) => 0,
+        }
+    }
 }
 
 impl Multicast {
@@ -180,23 +197,43 @@ impl Multicast {
 
     /// Does something with the multicast service of another node, which may have to be looked for first.
     fn run_errand(&mut self, ctx: &mut Context<'_, Self>, node: HarborId, errand: Errand) {
-        match self.daemons.get_mut(&node) {
+        let errands = match self.daemons.get(&node) {
             Some(Daemon::Known(daemon)) => {
                 let daemon = *daemon;
-                self.perform(ctx, daemon, errand);
+                return self.perform(ctx, daemon, errand);
             }
-            Some(Daemon::Asked(errands)) if errands.len() < MULTICAST_WAITING_MAX => errands.push(errand),
-            Some(Daemon::Asked(_)) => self.fail(ctx, errand, CallError::Full),
-            None => {
-                self.daemons.insert(node, Daemon::Asked(vec![errand]));
-                let values = [text("QUERY"), text(Self::KEY), number(node.get())];
-                ask_datacenter(ctx, &values, move |me, ctx, answer| me.found(ctx, node, answer));
+            Some(Daemon::Asked(errands)) => Some(errands.len()),
+            None => None,
+        };
+        if !self.has_room(errands.unwrap_or(0), &errand) {
+            return self.fail(ctx, errand, CallError::Full);
+        }
+        self.waiting_bytes += errand.bytes();
+        if let Daemon::Asked(errands) = self.daemons.entry(node).or_insert_with(|| Daemon::Asked(Vec::new()))
+        {
+            errands.push(errand);
+        }
+        if errands.is_none() {
+            let values = [text("QUERY"), text(Self::KEY), number(node.get())];
+            ask_datacenter(ctx, &values, move |me, ctx, answer| me.found(ctx, node, answer));
+        }
+    }
+
+    /// Whether something may wait behind so many others for the same node.
+    fn has_room(&self, others: usize, errand: &Errand) -> bool {
+        match errand {
+            // There are no more than channels that are being joined.
+            Errand::Subscribe(_) => true,
+            Errand::Publish(..) | Errand::Tell(..) => {
+                let bytes = self.waiting_bytes + errand.bytes();
+                others < MULTICAST_WAITING_MAX && bytes <= MULTICAST_WAITING_BYTES_MAX
             }
         }
     }
 
     fn found(&mut self, ctx: &mut Context<'_, Self>, node: HarborId, answer: Result<Value, CallError>) {
         let Some(Daemon::Asked(errands)) = self.daemons.remove(&node) else { return };
+        self.waiting_bytes -= errands.iter().map(Errand::bytes).sum::<usize>();
         let daemon = answer.and_then(|value| {
             handle_in(&value).filter(|daemon| daemon.harbor() == node).ok_or(CallError::NoService)
         });
@@ -240,16 +277,43 @@ impl Multicast {
             Ok(Value::Bool(true)) => Err(CallError::Failed(Self::NO_CHANNEL)),
             other => other.map(drop),
         };
-        for (subscriber, waiter) in self.joining.remove(&channel).unwrap_or_default() {
+        let waiters = self.joining.remove(&channel).unwrap_or_default();
+        self.joiners -= waiters.len();
+        for (subscriber, waiter) in waiters {
             match answer.and_then(|()| self.enter(channel, subscriber)) {
                 Ok(()) => waiter.reply(ctx, ()),
                 Err(reason) => waiter.fail(ctx, reason),
             }
         }
-        // Whoever wanted it has changed its mind.
-        if answer.is_ok() && !self.groups.contains_key(&channel) {
-            self.run_errand(ctx, channel.owner(), Errand::Tell("USUBR", channel));
+        match answer {
+            // Whoever wanted it has changed its mind.
+            Ok(()) if !self.groups.contains(channel) => {
+                self.run_errand(ctx, channel.owner(), Errand::Tell("USUBR", channel));
+            }
+            Ok(()) => {}
+            // It was asked again and is lost again: once more when it is back.
+            Err(CallError::PeerDown(node) | CallError::OutcomeUnknown(node)) if node == channel.owner() => {}
+            Err(_) => drop(self.groups.remove(channel)),
         }
+    }
+
+    /// The owner of channels that have subscribers here is lost. It is asked again when it comes back in time.
+    fn await_return(&mut self, ctx: &mut Context<'_, Self>, owner: HarborId) {
+        if self.groups.of_owner(owner).is_empty() {
+            return;
+        }
+        let request = |waiter| HarborRequest::Connect { harbor: owner, waiter };
+        ctx.ask(MULTICAST_RETURN_TIME_MAX, request, move |me, ctx, answer| {
+            let is_back = answer == Ok(HarborAnswer::Up);
+            for channel in me.groups.of_owner(owner) {
+                if !is_back {
+                    me.groups.remove(channel);
+                } else if let Entry::Vacant(place) = me.joining.entry(channel) {
+                    place.insert(Vec::new());
+                    me.run_errand(ctx, owner, Errand::Subscribe(channel));
+                }
+            }
+        });
     }
 
     fn fail(&mut self, ctx: &mut Context<'_, Self>, errand: Errand, reason: CallError) {
@@ -264,33 +328,21 @@ impl Multicast {
 
     fn create(&mut self) -> Result<Channel, CallError> {
         let Some(mut channel) = self.next else { return Err(CallError::Denied) };
-        if self.groups.len() >= MULTICAST_CHANNELS_MAX {
+        if self.groups.is_full() {
             return Err(CallError::Full);
         }
         // There are more ids than channels.
-        while self.groups.contains_key(&channel) {
+        while self.groups.contains(channel) {
             channel = channel.next();
         }
         self.next = Some(channel.next());
-        self.groups.insert(channel, Group::default());
+        self.groups.create(channel);
         Ok(channel)
     }
 
     /// Lets a service of this node have what is published.
     fn enter(&mut self, channel: Channel, subscriber: Handle) -> Result<(), CallError> {
-        let is_new = !self.groups.contains_key(&channel);
-        if is_new && channel.owner() == self.own {
-            return Err(CallError::Failed(Self::NO_CHANNEL));
-        }
-        if is_new && self.groups.len() >= MULTICAST_CHANNELS_MAX {
-            return Err(CallError::Full);
-        }
-        let here = &mut self.groups.entry(channel).or_default().here;
-        if here.len() >= MULTICAST_SUBSCRIBERS_MAX && !here.contains(&subscriber) {
-            return Err(CallError::Full);
-        }
-        here.insert(subscriber);
-        Ok(())
+        self.groups.enter(self.own, channel, subscriber).map_err(CallError::from)
     }
 
     /// Lets a service of this node have what is published, once the channel's owner has agreed. One question for all who
@@ -302,24 +354,27 @@ impl Multicast {
         subscriber: Handle,
         answer: Responder<()>,
     ) {
-        if let Some(waiters) = self.joining.get_mut(&channel) {
-            return match waiters.len() < MULTICAST_WAITING_MAX {
-                true => waiters.push((subscriber, answer)),
-                false => answer.fail(ctx, CallError::Full),
-            };
+        let is_asked = self.joining.contains_key(&channel);
+        if self.joiners >= MULTICAST_WAITING_MAX || (!is_asked && self.joining.len() >= MULTICAST_WAITING_MAX)
+        {
+            return answer.fail(ctx, CallError::Full);
         }
-        self.joining.insert(channel, vec![(subscriber, answer)]);
-        self.run_errand(ctx, channel.owner(), Errand::Subscribe(channel));
+        self.joiners += 1;
+        self.joining.entry(channel).or_default().push((subscriber, answer));
+        if !is_asked {
+            self.run_errand(ctx, channel.owner(), Errand::Subscribe(channel));
+        }
     }
 
     fn unsubscribe(&mut self, ctx: &mut Context<'_, Self>, channel: Channel, subscriber: Handle) {
         let leaving = self.joining.get_mut(&channel).into_iter();
         let leaving = leaving.flat_map(|waiters| waiters.extract_if(.., |(waiter, _)| *waiter == subscriber));
-        leaving.for_each(|(_, answer)| answer.reply(ctx, ()));
-        let Some(group) = self.groups.get_mut(&channel) else { return };
-        group.here.remove(&subscriber);
-        if group.here.is_empty() && channel.owner() != self.own {
-            self.groups.remove(&channel);
+        for (_, answer) in leaving {
+            self.joiners -= 1;
+            answer.reply(ctx, ());
+        }
+        if self.groups.leave(channel, subscriber) && channel.owner() != self.own {
+            self.groups.remove(channel);
             self.run_errand(ctx, channel.owner(), Errand::Tell("USUBR", channel));
         }
     }
@@ -328,7 +383,7 @@ impl Multicast {
         if channel.owner() != self.own {
             return self.run_errand(ctx, channel.owner(), Errand::Tell("DEL", channel));
         }
-        let away = self.groups.remove(&channel).unwrap_or_default().away;
+        let away = self.groups.remove(channel).unwrap_or_default().away;
         for daemon in away.into_values() {
             self.perform(ctx, daemon, Errand::Tell("DELR", channel));
         }
@@ -342,7 +397,7 @@ impl Multicast {
         source: Handle,
         bytes: &Payload,
     ) -> bool {
-        let Some(group) = self.groups.get_mut(&channel) else { return false };
+        let Some(group) = self.groups.get(channel) else { return false };
         let mut send = |to| ctx.redirect(to, source, Kind::MULTICAST, channel.session(), bytes.clone());
         for daemon in group.away.values() {
             // A node that is down misses it, as a full mailbox does; the harbor counts it.
@@ -371,20 +426,18 @@ impl Multicast {
         let is_own = channel.owner() == self.own;
         match command.as_bytes()? {
             b"SUBR" if source.is_remote(self.own) && is_own => {
-                let group = self.groups.get_mut(&channel);
-                let is_missing = group.is_none();
-                if let Some(group) = group {
-                    group.away.insert(source.harbor(), source);
-                }
-                ctx.reply(packed(&[if is_missing { Value::Bool(true) } else { Value::Nil }]));
-            }
-            b"USUBR" if is_own => {
-                if let Some(group) = self.groups.get_mut(&channel) {
-                    group.away.remove(&source.harbor());
+                match self.groups.enter_node(channel, source) {
+                    Ok(()) => {
+                        watch(self, ctx, source);
+                        ctx.reply(packed(&[Value::Nil]));
+                    }
+                    Err(Refusal::NoChannel) => ctx.reply(packed(&[Value::Bool(true)])),
+                    Err(Refusal::Full) => ctx.fail(CallError::Full),
                 }
             }
+            b"USUBR" if is_own => self.groups.leave_node(channel, source.harbor()),
             b"DEL" if is_own => self.delete(ctx, channel),
-            b"DELR" if !is_own && source.harbor() == channel.owner() => drop(self.groups.remove(&channel)),
+            b"DELR" if !is_own && source.harbor() == channel.owner() => drop(self.groups.remove(channel)),
             _ => return None,
         }
         Some(Disposition::Handled)
@@ -396,9 +449,11 @@ impl Watches for Multicast {
         &mut self.watched
     }
 
-    /// Its next life has another multicast service.
-    fn handle_lost(&mut self, harbor: HarborId) {
+    /// Its next life has another multicast service, and subscribes anew.
+    fn handle_lost(&mut self, ctx: &mut Context<'_, Self>, harbor: HarborId) {
         self.daemons.retain(|node, daemon| *node != harbor || matches!(daemon, Daemon::Asked(_)));
+        self.groups.forget_node(harbor);
+        self.await_return(ctx, harbor);
     }
 }
 
@@ -443,7 +498,7 @@ impl Handler<Delete> for Multicast {
 impl Handler<Subscribe> for Multicast {
     fn handle(&mut self, subscribe: Subscribe, ctx: &mut Context<'_, Self>) -> Reply<()> {
         let (channel, subscriber) = (subscribe.0, ctx.source());
-        if channel.owner() == self.own || self.groups.contains_key(&channel) {
+        if channel.owner() == self.own || self.groups.contains(channel) {
             return self.enter(channel, subscriber).map_or_else(Reply::Fail, Reply::Now);
         }
         let (answer, later) = ctx.defer();
@@ -472,6 +527,15 @@ impl Handler<Publish> for Multicast {
         let (answer, later) = ctx.defer();
         self.run_errand(ctx, channel.owner(), Errand::Publish(channel, source, payload, answer));
         later
+    }
+}
+
+impl From<Refusal> for CallError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoChannel => Self::Failed(Multicast::NO_CHANNEL),
+            Refusal::Full => Self::Full,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) trait Watches: Service {
     fn watched(&mut self) -> &mut Watched;
 
     /// The link to that node is lost: whoever waited there is gone, or was told so.
-    fn handle_lost(&mut self, harbor: HarborId);
+    fn handle_lost(&mut self, ctx: &mut Context<'_, Self>, harbor: HarborId);
 }
 
 /// Tells `service` when the node of `source` is lost, if that is another node.
@@ -24,11 +24,11 @@ pub(super) fn watch<S: Watches>(service: &mut S, ctx: &mut Context<'_, S>, sourc
         return;
     }
     let request = |waiter| HarborRequest::Link { harbor, waiter };
-    ctx.ask(NEVER, request, move |service, _, answer| {
+    ctx.ask(NEVER, request, move |service, ctx, answer| {
         service.watched().0.remove(&harbor);
         // Anything else says that nobody watches, not that the node is lost.
         if answer == Ok(HarborAnswer::Down) {
-            service.handle_lost(harbor);
+            service.handle_lost(ctx, harbor);
         }
     });
 }

@@ -3,6 +3,7 @@
 
 use super::peer::{Frame, Peer};
 use super::{Do, Heard, Probe, World, lua, text};
+use skyharbor::limits::MULTICAST_WAITING_BYTES_MAX;
 use skyharbor::prelude::*;
 use skyharbor::seri::{Value, unpack};
 use skyharbor::services::Multicast;
@@ -346,6 +347,93 @@ fn a_subscription_that_is_taken_back_before_the_owner_answers_is_undone_there() 
     peer.write(0x10, multicast.handle(), Kind::RESPONSE, asked.session, b"\0");
     assert_eq!(peer.read().payload, order("USUBR", channel));
     world.end();
+}
+
+#[test]
+fn a_node_that_is_lost_subscribes_no_more_until_it_asks_again() {
+    let (world, mut peer, multicast) = world();
+    let (daemon, probe) = (multicast.handle(), world.probe.handle());
+    let channel = world.node.call_blocking(&multicast, Create, secs(20)).expect("there is room");
+    assert_eq!(peer.call(daemon, Kind::LUA, 5, &order("SUBR", channel)).payload, b"\0");
+    peer.link_again();
+    world.probe_asks(multicast, Publish(channel, Payload::from(b"missed")));
+    world.is_told(Ok(()));
+    assert_eq!(peer.call(daemon, Kind::LUA, 6, &order("SUBR", channel)).payload, b"\0", "nothing before");
+    world.probe_asks(multicast, Publish(channel, Payload::from(b"heard")));
+    world.is_told(Ok(()));
+    assert_eq!(peer.read(), published(probe, channel, b"heard"));
+    world.end();
+}
+
+#[test]
+fn an_owner_that_comes_back_is_asked_again_for_its_subscribers() {
+    let (world, mut peer, multicast) = world();
+    let (daemon, channel) = (multicast.handle(), Channel::from_id(0x302));
+    world.probe_asks(multicast, Subscribe(channel));
+    let asked = peer.read();
+    peer.write(0x10, daemon, Kind::RESPONSE, asked.session, b"\0");
+    world.is_told(Ok(()));
+    // Back with its channels, after an accident of the link only.
+    peer.link_again();
+    let asked = peer.read();
+    assert_eq!(asked.payload, order("SUBR", channel));
+    peer.write(0x10, daemon, Kind::RESPONSE, asked.session, b"\0");
+    let singer = peer.service(0x77);
+    peer.write_as(singer, daemon, Kind::MULTICAST, channel.id(), b"x");
+    assert_eq!(world.heard(), heard(singer, channel, b"x"));
+    // Lost again while it is asked, then back without its channels: whoever subscribes later has it asked.
+    peer.link_again();
+    assert_eq!(peer.read().payload, order("SUBR", channel));
+    peer.link_again();
+    let asked = peer.read();
+    assert_eq!(asked.payload, order("SUBR", channel));
+    peer.write(0x10, daemon, Kind::RESPONSE, asked.session, b"\x09");
+    let nowhere = order("SUBR", Channel::from_id(0x101));
+    assert_eq!(peer.call(daemon, Kind::LUA, 5, &nowhere).payload, b"\x09", "it has read what came before");
+    world.probe_asks(multicast, Subscribe(channel));
+    let asked = peer.read();
+    assert_eq!(asked.payload, order("SUBR", channel));
+    peer.write(0x10, daemon, Kind::RESPONSE, asked.session, b"\x09");
+    world.is_told(Err(CallError::Failed(Multicast::NO_CHANNEL)));
+    world.end();
+}
+
+/// Answers nothing.
+struct Silent(Vec<Responder<Payload>>);
+impl Service for Silent {
+    fn message(&mut self, ctx: &mut Context<'_, Self>, _: Message) -> Disposition {
+        self.0.push(ctx.defer_raw());
+        Disposition::Handled
+    }
+}
+
+#[test]
+fn what_waits_for_a_search_is_bounded_in_bytes() {
+    let node = Node::start(Config::local().threads(1)).expect("it starts");
+    let silent = node.spawn("datacenter", Silent(Vec::new())).expect("it starts");
+    node.register_global("DATACENTER", &silent).expect("it is free");
+    let multicast = node.spawn("multicast", Multicast::default()).expect("it starts");
+    let (sender, heard) = channel();
+    let probe = node.spawn("probe", Probe(sender)).expect("it starts");
+    let publish = |number: u32, len| {
+        let channel = Channel::from_id(0x100 | number);
+        asks(&node, probe, multicast, Publish(channel, Payload::from_vec(vec![7; len])));
+    };
+    let told = || heard.recv_timeout(secs(20)).expect("it is told");
+    let refused = |reason| Heard::Answer(0, Err(reason));
+    // For nodes 2 to 5 together; the first search fails, and then all that waited for it.
+    for number in 2..=5 {
+        publish(number, MULTICAST_WAITING_BYTES_MAX / 4);
+    }
+    for number in [2, 6] {
+        publish(number, 1);
+        assert_eq!(told(), refused(CallError::Full));
+    }
+    node.kill(silent).expect("it lives");
+    for _ in 2..=5 {
+        assert_eq!(told(), refused(CallError::Dropped));
+    }
+    node.shutdown(secs(5)).expect("all threads end");
 }
 
 #[test]

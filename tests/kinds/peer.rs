@@ -2,7 +2,7 @@
 
 use skyharbor::prelude::*;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 /// A member of the cluster: its control link and its link to node 1.
@@ -10,6 +10,7 @@ pub(crate) struct Peer {
     pub(crate) id: u8,
     pub(crate) control: TcpStream,
     pub(crate) link: TcpStream,
+    listener: TcpListener,
 }
 
 /// What stands in a frame.
@@ -34,14 +35,14 @@ impl Peer {
         hello[0] = hello.len() as u8 - 1;
         control.write_all(&hello).expect("it reads");
         assert_eq!(packet(&mut control)[..2], *b"\x0cW");
-        let (mut link, _) = listener.accept().expect("node 1 dials");
-        link.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket has a deadline");
-        link.set_nodelay(true).expect("a socket has this option");
-        let mut first = [0];
-        link.read_exact(&mut first).expect("it says who it is");
-        assert_eq!(first, [1]);
-        link.write_all(&[id]).expect("it reads");
-        Self { id, control, link }
+        let link = accept(&listener, id);
+        Self { id, control, link, listener }
+    }
+
+    /// Closes the link and takes the next one, which node 1 dials when it has noticed. (A real node would not.)
+    pub(crate) fn link_again(&mut self) {
+        self.link.shutdown(Shutdown::Both).expect("it is open");
+        self.link = accept(&self.listener, self.id);
     }
 
     /// Registers a global name for service `local` of this node.
@@ -97,6 +98,18 @@ impl Peer {
         assert_eq!((answer.source, answer.dest, answer.session), (to, 0x10, session), "{answer:?}");
         answer
     }
+}
+
+/// The link of node 1, as node `id`.
+fn accept(listener: &TcpListener, id: u8) -> TcpStream {
+    let (mut link, _) = listener.accept().expect("node 1 dials");
+    link.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket has a deadline");
+    link.set_nodelay(true).expect("a socket has this option");
+    let mut first = [0];
+    link.read_exact(&mut first).expect("it says who it is");
+    assert_eq!(first, [1]);
+    link.write_all(&[id]).expect("it reads");
+    link
 }
 
 /// The next control packet, without its size.
