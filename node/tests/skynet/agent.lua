@@ -253,9 +253,16 @@ function commands.subscribe(_, id)
 	return "subscribed"
 end
 
-function commands.publish(_, id, count)
+-- Now and then it waits until a witness has heard all of it: queues stay short.
+function commands.publish(_, id, count, window, witness)
+	witness = address(witness)
 	for number = 1, count do
 		channel_of(id):publish(number)
+		if number % window == 0 then
+			repeat
+				local heard = skynet.call(witness, "lua", "noted", "channel" .. id)
+			until heard >= number
+		end
 	end
 	return "published"
 end

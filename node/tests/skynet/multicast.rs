@@ -10,12 +10,16 @@ use skyharbor::services::multicast::{Channel, Create, Publish, Subscribe};
 use std::collections::BTreeMap;
 
 /// What each publishes.
-const MESSAGES: i64 = 200;
+const MESSAGES: i64 = 2000;
+/// After so many a publisher waits until its witness has heard them. A real node complains of queues of 1,024 messages.
+const WINDOW: i64 = 50;
 
 /// Publishes and hears.
 struct Voice {
     multicast: Addr<Multicast>,
     channel: Channel,
+    /// A subscriber of a node that does not own the channel.
+    witness: Handle,
     /// By publisher: how many, how many out of order.
     heard: BTreeMap<u32, (i64, i64)>,
 }
@@ -67,9 +71,24 @@ fn publish(voice: &Voice, ctx: &mut Context<'_, Voice>, number: i64, answer: Res
     let payload = Payload::from(pack(&[Value::Int(number)]).unwrap());
     let multicast = voice.multicast;
     ctx.call(&multicast, Publish(voice.channel, payload), PATIENCE, move |voice, ctx, done| match done {
-        Ok(()) if number < MESSAGES => publish(voice, ctx, number + 1, answer),
-        Ok(()) => answer.reply(ctx, ()),
+        Ok(()) if number % WINDOW == 0 => wait_for_witness(voice, ctx, number, answer),
+        Ok(()) => publish(voice, ctx, number + 1, answer),
         Err(reason) => answer.fail(ctx, reason),
+    });
+}
+
+/// Goes on when the witness has heard everything.
+fn wait_for_witness(voice: &Voice, ctx: &mut Context<'_, Voice>, number: i64, answer: Responder<()>) {
+    let tag = format!("channel{}", voice.channel.id());
+    let noted = pack(&["noted".into(), tag.as_str().into()]).unwrap();
+    ctx.call_raw(voice.witness, Kind::LUA, noted, PATIENCE, move |voice, ctx, noted| {
+        let noted = noted.map(|noted| unpack(&noted).unwrap()[0].as_int().unwrap());
+        match noted {
+            Ok(heard) if heard < number => wait_for_witness(voice, ctx, number, answer),
+            Ok(_) if number < MESSAGES => publish(voice, ctx, number + 1, answer),
+            Ok(_) => answer.reply(ctx, ()),
+            Err(reason) => answer.fail(ctx, reason),
+        }
     });
 }
 
@@ -89,12 +108,14 @@ fn multicast_of(library: &Library) -> Addr<Multicast> {
     library.node.spawn_with("multicast", options, Multicast::default).unwrap()
 }
 
-fn voice_of(library: &Library, multicast: Addr<Multicast>, channel: Channel) -> Addr<Voice> {
-    let voice = Voice { multicast, channel, heard: BTreeMap::new() };
+fn voice_of(library: &Library, multicast: Addr<Multicast>, channel: Channel, witness: Handle) -> Addr<Voice> {
+    let voice = Voice { multicast, channel, witness, heard: BTreeMap::new() };
     let voice = library.node.spawn("voice", voice).unwrap();
     library.node.call_blocking(&voice, Listen, PATIENCE).unwrap();
     voice
 }
+
+const _: () = assert!(MESSAGES % WINDOW == 0);
 
 /// Two real nodes and two of ours on a channel of either.
 fn all_hear_all(master: Sort) {
@@ -105,18 +126,20 @@ fn all_hear_all(master: Sort) {
     let (multicast, other_multicast) = (multicast_of(&rust), multicast_of(&other_rust));
     let of_lua: u32 = lua.ask("channel").unwrap().parse().unwrap();
     let of_rust = rust.node.call_blocking(&multicast, Create, PATIENCE).unwrap();
+    let witness = other_lua.handle();
     for channel in [Channel::from_id(of_lua), of_rust] {
         let id = channel.id();
         let voices = [
-            (&rust, voice_of(&rust, multicast, channel)),
-            (&other_rust, voice_of(&other_rust, other_multicast, channel)),
+            (&rust, voice_of(&rust, multicast, channel, witness)),
+            (&other_rust, voice_of(&other_rust, other_multicast, channel, witness)),
         ];
         let reals = [&lua, &other_lua];
         for real in reals {
             assert_eq!(real.ask(&format!("subscribe {id}")).as_deref(), Ok("subscribed"));
         }
         for real in reals {
-            assert_eq!(real.ask(&format!("publish {id} {MESSAGES}")).as_deref(), Ok("published"));
+            let publish = format!("publish {id} {MESSAGES} {WINDOW} {witness}");
+            assert_eq!(real.ask(&publish).as_deref(), Ok("published"));
         }
         for (library, voice) in voices {
             library.node.call_blocking(&voice, Speak, PATIENCE).unwrap();
