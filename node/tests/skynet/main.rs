@@ -21,6 +21,7 @@ mod names;
 mod process;
 #[path = "../program/mod.rs"]
 mod program;
+mod restarts;
 mod routes;
 mod services;
 mod soak;
