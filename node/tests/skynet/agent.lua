@@ -158,34 +158,42 @@ function commands.say(_, target, time, ...)
 	end, ...)
 end
 
+-- What became of the calls of all traffic so far: right, wrong, failed replies.
+local made = { right = 0, wrong = 0, failed = 0 }
+
+function commands.progress()
+	return made.right, made.wrong, made.failed
+end
+
 -- Callers that call one of the targets with one of the sizes again and again, a number of times or for a time, with a
 -- pause after each call, none after one that fails: how many replies were right, wrong, not there.
 function commands.traffic(_, targets, sizes, callers, calls, time, pause)
 	targets, sizes = split(targets), split(sizes)
-	local right, wrong, failed, first = 0, 0, 0, ""
+	local tally, first = { right = 0, wrong = 0, failed = 0 }, ""
 	local ends = skynet.now() + time
 	local living, waiting = callers, coroutine.running()
+	local function count(outcome)
+		tally[outcome] = tally[outcome] + 1
+		made[outcome] = made[outcome] + 1
+	end
 	local function one(number)
 		local random = (number * 2654435761 >> 13) & 0xffffff
 		local target, size = targets[random % #targets + 1], sizes[(random >> 8) % #sizes + 1]
 		local outcome, why = within(CALL_TIME, echoed, target, number, size)
-		if outcome == "right" then
-			right = right + 1
-		elseif outcome == "wrong" then
-			wrong = wrong + 1
-		else
-			failed = failed + 1
-			first = first ~= "" and first or string.format("%s: %s %s", target, outcome, why or "")
-			return false
+		if outcome == "right" or outcome == "wrong" then
+			count(outcome)
+			return true
 		end
-		return true
+		count "failed"
+		first = first ~= "" and first or string.format("%s: %s %s", target, outcome, why or "")
+		return false
 	end
 	for caller = 1, callers do
 		skynet.fork(function()
-			local made = 0
-			while made < calls and skynet.now() < ends do
-				made = made + 1
-				if not one(caller * 1000000 + made) then
+			local calls_made = 0
+			while calls_made < calls and skynet.now() < ends do
+				calls_made = calls_made + 1
+				if not one(caller * 1000000 + calls_made) then
 					break
 				end
 				if pause > 0 then
@@ -199,7 +207,7 @@ function commands.traffic(_, targets, sizes, callers, calls, time, pause)
 		end)
 	end
 	skynet.wait()
-	return right, wrong, failed, first
+	return tally.right, tally.wrong, tally.failed, first
 end
 
 -- One-way messages in a row, then the receiver's count and how many were out of order.

@@ -136,6 +136,21 @@ impl Request for Traffic {
     type Reply = Tally;
 }
 
+/// What became of the calls of the traffic that is under way.
+pub(crate) struct Progress;
+
+impl Request for Progress {
+    type Reply = Tally;
+}
+
+impl Handler<Progress> for Agent {
+    fn handle(&mut self, _: Progress, _: &mut Context<'_, Self>) -> Reply<Tally> {
+        let mut sum = Tally::default();
+        self.jobs.values().for_each(|job| sum.add(job.tally.clone()));
+        Reply::Now(sum)
+    }
+}
+
 /// Traffic under way.
 struct Job {
     traffic: Traffic,

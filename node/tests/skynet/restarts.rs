@@ -65,7 +65,8 @@ impl Drop for Rounds<'_> {
 fn our_master_that_comes_back_costs_no_traffic_and_hears_the_names_of_ours_again() {
     let Some(world) = World::found() else { return };
     let master = world.program_master(1);
-    let nodes = [(Sort::Real, 2), (Sort::Library, 3), (Sort::Real, 4), (Sort::Program, 5), (Sort::Library, 6)];
+    let nodes =
+        [(Sort::Real, 2), (Sort::Library, 3), (Sort::Real, 4), (Sort::Program, 5), (Sort::Library, 6)];
     let rest = nodes.map(|(sort, id)| world.join(sort, id));
     let done = AtomicBool::new(false);
     let master = thread::scope(|scope| {
@@ -203,7 +204,11 @@ fn a_real_newcomer_with_the_id_of_a_living_real_slave_waits_until_that_is_gone()
     fresh.log().wait_for("Waiting for 3 harbors");
     fresh.log().wait_for("Harbor 1 connected");
     for own in [&three, &four] {
-        assert_eq!(own.call(lua.handle(), echo(1, 10)).as_deref(), Ok(&echo(1, 10)[..]), "the old link stays");
+        assert_eq!(
+            own.call(lua.handle(), echo(1, 10)).as_deref(),
+            Ok(&echo(1, 10)[..]),
+            "the old link stays"
+        );
     }
     let waits = !fresh.log().lines().iter().any(|line| line.contains("Shakehand ready"));
     assert!(waits, "for those that have a link to the old one");

@@ -1,16 +1,21 @@
-//! Mixed traffic for a long time: every reply is checked, every one-way message counted.
+//! Mixed traffic for a long time: every reply is checked, every one-way message counted. A line on stderr says each half
+//! minute how far it is; the counts of wrong and failed replies in it must stay 0.
 
-use crate::agent::{Burst, CALL_TIME, Tally, Traffic};
+use crate::agent::{Burst, CALL_TIME, Progress, Tally, Traffic};
 use crate::process::PATIENCE;
 use crate::world::{Library, Program, Real, Sort, World, destination};
 use skyharbor::clock::Instant;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 /// The environment variable with the minutes, a fraction if need be.
 const MINUTES: &str = "SKYNET_MINUTES";
 const DEFAULT_TIME: Duration = Duration::from_secs(3);
+/// Between two lines that say how far it is.
+const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 /// Callers of each node.
 const CALLERS: u64 = 8;
 /// One-way messages of one burst.
@@ -64,24 +69,55 @@ impl Six {
             .collect()
     }
 
-    /// Bursts to and fro until the time is over; how many messages.
-    fn bursts(&self, time: Duration) -> u64 {
+    /// Bursts to and fro until the time is over; counts the messages.
+    ///
+    /// # Errors
+    /// Which burst did not arrive as it was sent; no more are made then.
+    fn bursts(&self, time: Duration, messages: &AtomicU64) -> Result<(), String> {
         let (lua, rust, end) = (&self.lua[1], &self.rust[1], Instant::now() + time);
-        let mut messages = 0;
         let mut round = 0;
         while Instant::now() < end {
             round += 1;
             let counted = lua.ask(&format!("burst {} round{round} {BURST} 200", rust.name()));
-            assert_eq!(counted, Ok(format!("{BURST} 0")), "Lua to Rust, round {round}");
+            if counted != Ok(format!("{BURST} 0")) {
+                return Err(format!("Lua to Rust, round {round}: {counted:?}"));
+            }
             let burst =
                 Burst { to: lua.handle().into(), tag: format!("round{round}"), count: BURST, size: 200 };
-            let counted = rust.node.call_blocking(&rust.agent, burst, PATIENCE).unwrap();
-            assert_eq!(counted, Ok((BURST, 0)), "Rust to Lua, round {round}");
-            messages += 2 * BURST as u64;
+            let counted = rust.node.call_blocking(&rust.agent, burst, PATIENCE);
+            if counted != Ok(Ok((BURST, 0))) {
+                return Err(format!("Rust to Lua, round {round}: {counted:?}"));
+            }
+            messages.fetch_add(2 * BURST as u64, Ordering::Relaxed);
             // The pause until the next one is a call that takes a second.
             assert_eq!(lua.ask("later 100 slept").as_deref(), Ok("slept"));
         }
-        messages
+        Ok(())
+    }
+
+    /// What became of the calls so far, of Lua and of Rust.
+    fn progress(&self) -> [Tally; 2] {
+        let mut sums = [Tally::default(), Tally::default()];
+        for real in &self.lua {
+            sums[0].add(real.begin("progress").end_traffic(Duration::ZERO));
+        }
+        for library in &self.rust {
+            sums[1].add(library.node.call_blocking(&library.agent, Progress, PATIENCE).unwrap());
+        }
+        sums
+    }
+
+    /// Says every now and then how far it is, until `done` is dropped.
+    fn report(&self, master: Sort, messages: &AtomicU64, done: &mpsc::Receiver<()>) {
+        let begun = Instant::now();
+        while done.recv_timeout(REPORT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let replies = |Tally { right, wrong, failed, first }: Tally| {
+                format!("{right} right, {wrong} wrong, {failed} failed {first}")
+            };
+            let [lua, rust] = self.progress().map(replies);
+            let (time, messages) = (Instant::now().since(begun).as_secs(), messages.load(Ordering::Relaxed));
+            say(&format!("{time} s, {master:?} master: Lua {lua}; Rust {rust}; {messages} one-way"));
+        }
     }
 }
 
@@ -94,7 +130,11 @@ fn mixed(master: Sort) {
     let begin =
         |real: &Real| real.begin_traffic(&six.others(real.handle().harbor().get()).join(","), &traffic);
     let lua: Vec<_> = six.lua.iter().map(begin).collect();
-    let (messages, rust) = thread::scope(|scope| {
+    let messages = AtomicU64::new(0);
+    let (bursts, rust) = thread::scope(|scope| {
+        let (running, done) = mpsc::channel();
+        let (six, messages) = (&six, &messages);
+        scope.spawn(move || six.report(master, messages, &done));
         let calls: Vec<_> = six
             .rust
             .iter()
@@ -105,9 +145,16 @@ fn mixed(master: Sort) {
                 scope.spawn(move || library.traffic(traffic))
             })
             .collect();
-        let messages = six.bursts(time);
-        (messages, calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>())
+        let bursts = six.bursts(time, messages);
+        if let Err(lost) = &bursts {
+            say(&format!("{master:?} master: {lost}"));
+        }
+        let tallies = calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>();
+        drop(running);
+        (bursts, tallies)
     });
+    assert_eq!(bursts, Ok(()));
+    let messages = messages.into_inner();
     let mut from_lua = Tally::default();
     lua.into_iter().for_each(|calls| from_lua.add(calls.end_traffic(time + CALL_TIME)));
     let mut from_rust = Tally::default();

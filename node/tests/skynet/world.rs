@@ -3,9 +3,9 @@
 use crate::agent::{self, Agent, CALL_TIME, Tally, Traffic, text};
 use crate::process::{Log, PATIENCE, Process};
 use crate::program::{output, reply, skyharbor};
+use parking_lot::Mutex;
 use skyharbor::message::{Kind, LinkState};
 use skyharbor::prelude::*;
-use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
@@ -26,7 +26,7 @@ pub(crate) struct World {
     folder: TempDir,
     skynet: PathBuf,
     master: u16,
-    logs: RefCell<Vec<(Sort, u8, Log)>>,
+    logs: Mutex<Vec<(Sort, u8, Log)>>,
 }
 
 /// A real node with the agent of `agent.lua`, whose global name is `L` and its id.
@@ -81,7 +81,7 @@ impl World {
         };
         assert!(skynet.join("skynet").is_file(), "{SKYNET} = {} has no program `skynet`", skynet.display());
         let folder = tempfile::tempdir().unwrap();
-        Some(Self { folder, skynet, master: free_port(), logs: RefCell::default() })
+        Some(Self { folder, skynet, master: free_port(), logs: Mutex::default() })
     }
 
     /// Starts a real node that hosts the master.
@@ -101,7 +101,7 @@ impl World {
         fs::write(&path, self.real_config(id, links, is_master)).unwrap();
         let mut command = Command::new(self.skynet.join("skynet"));
         let process = Process::start(command.arg(&path).current_dir(self.folder.path()));
-        self.logs.borrow_mut().push((Sort::Real, id, process.log().clone()));
+        self.logs.lock().push((Sort::Real, id, process.log().clone()));
         Starting { process, id, links }
     }
 
@@ -172,7 +172,7 @@ impl World {
         );
         fs::write(&path, text).unwrap();
         let process = Process::start(&mut skyharbor(&["run", path.to_str().unwrap()]));
-        self.logs.borrow_mut().push((Sort::Program, label, process.log().clone()));
+        self.logs.lock().push((Sort::Program, label, process.log().clone()));
         StartingProgram { process, label, control }
     }
 
@@ -207,7 +207,7 @@ impl World {
     /// The same, of lines without this text.
     pub(crate) fn assert_healthy_but(&self, expected: &str) {
         let mut complaints = String::new();
-        for (sort, id, log) in &*self.logs.borrow() {
+        for (sort, id, log) in &*self.logs.lock() {
             for line in log.lines().iter().filter(|line| !is_healthy(*sort, line) && !line.contains(expected))
             {
                 writeln!(complaints, "{sort:?} {id}: {line}").unwrap();
@@ -251,7 +251,7 @@ fn is_healthy(sort: Sort, line: &str) -> bool {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for (sort, id, log) in &*self.logs.borrow() {
+            for (sort, id, log) in &*self.logs.lock() {
                 eprintln!("---- log of {sort:?} {id}\n{}", log.lines().join("\n"));
             }
         }
@@ -261,9 +261,9 @@ impl Drop for World {
 /// A port that nobody has and that no other test was given.
 fn free_port() -> u16 {
     use std::sync::LazyLock;
-    static NEXT: LazyLock<parking_lot::Mutex<u16>> = LazyLock::new(|| {
+    static NEXT: LazyLock<Mutex<u16>> = LazyLock::new(|| {
         let spread = std::process::id() * 101 % u32::from(PORTS.end - PORTS.start);
-        parking_lot::Mutex::new(PORTS.start + spread as u16)
+        Mutex::new(PORTS.start + spread as u16)
     });
     let mut next = NEXT.lock();
     for _ in PORTS {
@@ -402,7 +402,7 @@ impl Asked {
         }
     }
 
-    /// Waits for the end of traffic.
+    /// Waits for the end of traffic, or for what there is of it.
     pub(crate) fn end_traffic(self, time: Duration) -> Tally {
         let line = self.end(time + PATIENCE).unwrap();
         let mut words = line.splitn(4, ' ');
