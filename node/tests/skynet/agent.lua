@@ -227,6 +227,12 @@ function commands.score(_, target)
 	return better.player, better.points, tags, better.levels[10], better.levels[30], tostring(better.best)
 end
 
+-- Shapes as tables and names, and bytes; the same of each back, and how many there were.
+function commands.shapes(_, shapes, bytes)
+	assert(shapes[1] == "Dot" and shapes[2].Circle == 0.5 and shapes[3].Frame.w == 3 and shapes[4].Path[2] == -2)
+	return shapes, bytes, #shapes
+end
+
 -- Any call of type debug.
 function commands.debug(_, target, time, ...)
 	return within(time, function(...)
@@ -285,6 +291,23 @@ function commands.lost(_, id)
 	return "lost"
 end
 
+-- Returns when this node has a link to the node.
+function commands.connected(_, id)
+	harbor.connect(id)
+	return "connected"
+end
+
+-- Returns when this node has lost the master.
+function commands.masterless()
+	harbor.linkmaster()
+	return "masterless"
+end
+
+-- The node of a handle, and whether it is another one than this.
+function commands.where(_, target)
+	return skynet.harbor(address(target))
+end
+
 function commands.register(_, name)
 	skynet.register(name)
 	return "registered"
@@ -300,10 +323,25 @@ function commands.unique(_, name, ...)
 	return skynet.address(skynet.uniqueservice(true, name, ...))
 end
 
+-- A unique service of this node.
+function commands.own(_, name, ...)
+	return skynet.address(skynet.uniqueservice(name, ...))
+end
+
 function commands.queried(_, name)
 	return within(CALL_TIME, function()
 		return skynet.address(skynet.queryservice(true, name))
 	end)
+end
+
+-- What the service manager of the master's node says of all unique services: "name=address", in order.
+function commands.listed()
+	local list = {}
+	for name, state in pairs(skynet.call("SERVICE", "lua", "LIST")) do
+		list[#list + 1] = name .. "=" .. state
+	end
+	table.sort(list)
+	return table.concat(list, " ")
 end
 
 function commands.set(_, key, value)

@@ -162,9 +162,9 @@ fn bursts_under_our_master() {
     bursts(Sort::Library);
 }
 
-#[test]
-fn errors_of_lua_reach_rust() {
-    let Some(four) = four(Sort::Real) else { return };
+/// What fails in Lua, as Rust is told.
+fn errors_of_lua(master: Sort) {
+    let Some(four) = four(master) else { return };
     let (rust, lua) = (&four.rust[0], &four.lua[1]);
     let by_name = destination(&lua.name());
     assert_eq!(rust.call(by_name, arguments("fail", [])), Err(CallError::Remote), "an error in Lua");
@@ -190,6 +190,16 @@ fn errors_of_lua_reach_rust() {
 }
 
 #[test]
+fn errors_of_lua_reach_rust_under_a_real_master() {
+    errors_of_lua(Sort::Real);
+}
+
+#[test]
+fn errors_of_lua_reach_rust_under_our_master() {
+    errors_of_lua(Sort::Library);
+}
+
+#[test]
 fn a_lua_service_that_exits_ends_the_calls_that_wait_for_it() {
     let Some(four) = four(Sort::Real) else { return };
     let (rust, lua) = (&four.rust[0], &four.lua[1]);
@@ -205,17 +215,18 @@ fn a_lua_service_that_exits_ends_the_calls_that_wait_for_it() {
     four.world.assert_healthy();
 }
 
-#[test]
-fn errors_of_rust_reach_lua() {
-    let Some(four) = four(Sort::Real) else { return };
+/// What fails in Rust, as Lua is told.
+fn errors_of_rust(master: Sort) {
+    let Some(four) = four(master) else { return };
     let (rust, lua) = (&four.rust[0], &four.lua[1]);
     let failed = |command: &str| {
         let outcome = lua.ask(command).unwrap();
         assert!(outcome.starts_with("failed "), "{command}: {outcome}");
     };
-    failed("say R3 1000 fail");
-    failed("say R3 1000 unheard");
-    failed("call :03fffffe 1 10");
+    let name = rust.name();
+    failed(&format!("say {name} 1000 fail"));
+    failed(&format!("say {name} 1000 unheard"));
+    failed(&format!("call {} 1 10", Handle::new(rust.node.harbor(), Handle::LOCAL_MAX - 1)));
     let child = rust.node.spawn("child", crate::agent::Agent::default()).unwrap();
     let handle = child.handle();
     assert_eq!(lua.ask(&format!("call {handle} 1 10")).as_deref(), Ok("right"));
@@ -230,9 +241,19 @@ fn errors_of_rust_reach_lua() {
     let ended = waiting.end(PATIENCE).unwrap();
     assert!(ended.starts_with("failed "), "{ended}");
     failed(&format!("call {handle} 1 10"));
-    assert_eq!(lua.ask("say R3 30 never").as_deref(), Ok("late"));
+    assert_eq!(lua.ask(&format!("say {name} 30 never")).as_deref(), Ok("late"));
     assert_eq!(lua.ask("call NOBODY 1 10 30").as_deref(), Ok("late"), "as with a real node: a name may come");
-    assert_eq!(lua.ask("call R3 1 10").as_deref(), Ok("right"));
+    assert_eq!(lua.ask(&format!("call {name} 1 10")).as_deref(), Ok("right"));
+}
+
+#[test]
+fn errors_of_rust_reach_lua_under_a_real_master() {
+    errors_of_rust(Sort::Real);
+}
+
+#[test]
+fn errors_of_rust_reach_lua_under_our_master() {
+    errors_of_rust(Sort::Library);
 }
 
 #[test]

@@ -19,10 +19,10 @@ fn wait_pending(library: &Library, harbor: u8, calls: usize) {
     });
 }
 
-#[test]
-fn a_killed_real_node_fails_our_calls_and_comes_back_with_a_fresh_id() {
+/// Calls wait for a real node that is killed; it comes back.
+fn real_node_killed(master: Sort) {
     let Some(world) = World::found() else { return };
-    let master = world.real_master(1);
+    let master = world.first(master, 1);
     let rust = world.library(2);
     let real = world.real(3);
     rust.wait_linked(3);
@@ -40,11 +40,23 @@ fn a_killed_real_node_fails_our_calls_and_comes_back_with_a_fresh_id() {
         matches!(refused, Err(CallError::PeerDown(id) | CallError::OutcomeUnknown(id)) if id == gone),
         "{refused:?}"
     );
-    assert_eq!(master.ask("call R2 1 10").as_deref(), Ok("right"), "the others go on");
+    assert_eq!(master.call("R2", 1, 10), Ok(()), "the others go on");
 
+    let refused = world.start_real(3, false);
+    assert_eq!(refused.log().find("agent L3"), None, "its old id is burnt: the process ends");
     let again = Member::Real(world.real(4));
-    let (master, rust) = (Member::Real(master), Member::Library(rust));
+    let rust = Member::Library(rust);
     assert_mesh(&[&master, &rust, &again], 100);
+}
+
+#[test]
+fn a_killed_real_node_fails_our_calls_and_comes_back_with_a_fresh_id_under_a_real_master() {
+    real_node_killed(Sort::Real);
+}
+
+#[test]
+fn a_killed_real_node_fails_our_calls_and_comes_back_with_a_fresh_id_under_our_master() {
+    real_node_killed(Sort::Library);
 }
 
 #[test]

@@ -25,5 +25,7 @@ mod restarts;
 mod routes;
 mod services;
 mod soak;
+mod uniques;
 mod values;
+mod watches;
 mod world;

@@ -165,3 +165,23 @@ fn many_names() {
     }
     world.assert_healthy();
 }
+
+/// Names of one byte, of fifteen, and of bytes that are not letters.
+#[test]
+fn the_shortest_and_the_longest_names() {
+    let Some(world) = World::found() else { return };
+    let lua = world.real_master(1);
+    let rust = world.library(2);
+    for name in ["x", "fifteen_bytes_x", "~/[]{}:.,=+-*", "\u{540d}\u{5b57}"] {
+        rust.node.register_global(name, &rust.agent).unwrap();
+        assert_eq!(lua.ask(&format!("call {name} 1 10")).as_deref(), Ok("right"), "{name}");
+    }
+    for name in ["y", "fifteen_bytes_y", "~/[]{}:.,=+-y", "\u{540d}y"] {
+        assert_eq!(lua.ask(&format!("register {name}")).as_deref(), Ok("registered"));
+        let request = echo(1, 10);
+        assert_eq!(rust.call(destination(name), request.clone()).as_deref(), Ok(&request[..]), "{name}");
+    }
+    assert!(rust.node.register_global("sixteen_bytes_xx", &rust.agent).is_err());
+    assert!(lua.ask("register sixteen_bytes_yy").is_err());
+    world.assert_healthy();
+}
