@@ -48,10 +48,10 @@ mod settings;
 mod slot;
 mod waiters;
 
-pub use crate::wire::ConnId;
+pub use crate::wire::{ConnId, Hello};
 pub use account::{Account, Failure, Intake};
 pub use action::{Action, DownReason, Event, Fault, Listener};
-pub use settings::{Bounds, Hello, Join, Settings};
+pub use settings::{Bounds, Join, Settings};
 
 use crate::clock::Instant;
 use crate::limits::{ADDRESS_BYTES_MAX, SLOTS};

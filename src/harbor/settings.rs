@@ -3,6 +3,7 @@
 use crate::limits;
 use crate::message::HarborId;
 use crate::registry;
+use crate::wire::Hello;
 use std::time::Duration;
 
 /// Who the node is, which roles it plays and how much it may hold.
@@ -40,15 +41,6 @@ impl Settings {
     pub(super) fn master_address(&self) -> &str {
         self.join.as_ref().map_or("", |join| &join.master)
     }
-}
-
-/// What a node tells others of its kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hello {
-    /// Which life of the node this is; a later one has a higher number.
-    pub incarnation: u64,
-    /// What it can do besides what real nodes can: no bit has a meaning yet.
-    pub capabilities: u64,
 }
 
 /// How to be a slave.

@@ -40,7 +40,8 @@
 //!
 //! Control packets:
 //! - **R9** The size does not count itself. 0 breaks the link, and so does a body that is not packed values.
-//! - **R10** Values behind the known ones are kept but mean nothing; nodes of one kind may agree on them.
+//! - **R10** Values behind the known ones are kept but mean nothing to Skynet; ours say there who they are and how old a
+//!   registration is ([`Trailing`]).
 //! - **R11** Integers are written in Skynet's form: a handle from 2³¹ takes the 8-byte integer.
 //! - **R12** Numbers are read as Lua reads them: any width, floats without fraction, handles also as negative numbers.
 //! - **R13** A packet that says nothing we know is [`control::Packet::Unknown`], for the receiver to ignore.
@@ -53,10 +54,12 @@ mod name;
 mod outbox;
 #[cfg(all(test, not(loom)))]
 mod properties;
+mod trailing;
 
 pub use frame::{FrameDecoder, FrameFault};
 pub use name::PacketName;
 pub use outbox::{Outbox, Slices};
+pub use trailing::{Hello, Trailing};
 
 /// A connection, by the number that the harbor machine gave it. Numbers are not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
