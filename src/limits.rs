@@ -63,6 +63,9 @@ pub const REDIAL_TIME_MAX: Duration = Duration::from_secs(5);
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long whoever registers a name waits for the master's word on it, before it has the name inside the node alone.
 pub const CLAIM_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a master that was away waits for those who registered a name meanwhile, before the first of them has it for good:
+/// the longest pause before they dial it, and the time that dialling takes.
+pub const TIE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Unsent bytes of a control link above which its peer is taken for dead.
 pub const CONTROL_UNSENT_MAX: usize = 4 << 20;
 /// Accepted connections that have not said who they are: all nodes of a cluster may dial a joiner at once, and real ones
@@ -275,6 +278,7 @@ const _: () = assert!(SERI_BYTES_MAX < 1 << 31, "array lengths are signed 32-bit
 const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
 const _: () =
     assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
+const _: () = assert!(REDIAL_TIME_MAX.as_nanos() + HANDSHAKE_TIME_MAX.as_nanos() <= TIE_TIME_MAX.as_nanos());
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);

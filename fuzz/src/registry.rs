@@ -146,7 +146,7 @@ impl Nodes {
     fn drain(&mut self) {
         while let Some(output) = self.master.poll_output() {
             match output {
-                MasterOutput::SendPacket { conn, packet } => {
+                MasterOutput::SendPacket { conn, packet, .. } => {
                     assert!(self.links.contains_key(&conn), "a packet for a closed connection");
                     check_packet(&packet);
                 }
@@ -156,7 +156,7 @@ impl Nodes {
         }
         while let Some(output) = self.slave.poll_output() {
             match output {
-                SlaveOutput::SendPacket { conn, packet } => {
+                SlaveOutput::SendPacket { conn, packet, .. } => {
                     assert_eq!(self.control.as_ref().map(|(control, _)| *control), Some(conn));
                     check_packet(&packet);
                 }

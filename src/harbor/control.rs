@@ -21,8 +21,8 @@ use super::{ConnId, Event, Harbor};
 use crate::clock::Instant;
 use crate::message::HarborAnswer;
 use crate::registry::{Slave, SlaveEvent, SlaveOutput, SlaveState};
-use crate::wire::Outbox;
 use crate::wire::control::Packet;
+use crate::wire::{Outbox, Trailing};
 use std::io;
 
 use super::waiters::Subject;
@@ -109,9 +109,9 @@ impl Control {
         }
     }
 
-    pub(super) fn write(&mut self, packet: &Packet, desk: &mut Desk) {
+    pub(super) fn write(&mut self, packet: &Packet, trailing: Trailing, desk: &mut Desk) {
         if let State::Open(line) = &mut self.state
-            && !line.write(packet, desk)
+            && !line.write(packet, trailing, desk)
         {
             let conn = line.conn;
             self.hang_up(conn, desk);
@@ -181,7 +181,9 @@ impl Harbor {
     /// Does what the slave's machine wants.
     pub(super) fn obey(&mut self, output: SlaveOutput) {
         match output {
-            SlaveOutput::SendPacket { packet, .. } => self.control.write(&packet, &mut self.desk),
+            SlaveOutput::SendPacket { packet, trailing, .. } => {
+                self.control.write(&packet, trailing, &mut self.desk);
+            }
             SlaveOutput::Close { conn } => self.control.hang_up(conn, &mut self.desk),
             SlaveOutput::Dial { id, address } | SlaveOutput::Relocated { id, address } => {
                 self.nudges.announced(id, &address, &mut self.desk);

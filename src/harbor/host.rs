@@ -129,9 +129,9 @@ impl Host {
     fn obey(&mut self, desk: &mut Desk) {
         while let Some(output) = self.master.poll_output() {
             match output {
-                MasterOutput::SendPacket { conn, packet } => {
-                    let reads =
-                        self.lines.get_mut(&conn).is_none_or(|served| served.line.write(&packet, desk));
+                MasterOutput::SendPacket { conn, packet, trailing } => {
+                    let mut line = self.lines.get_mut(&conn).map(|served| &mut served.line);
+                    let reads = line.as_mut().is_none_or(|line| line.write(&packet, trailing, desk));
                     if !reads {
                         // A slave that does not read is dead to the others.
                         self.lines.remove(&conn);

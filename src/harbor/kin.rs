@@ -13,17 +13,20 @@ use std::collections::BTreeSet;
 
 const HELLO: &str = "HELLO";
 
-/// What this node said to its kind; at most one entry for each id.
+/// What this node and its kind said to each other; at most one entry for each id.
 #[derive(Default)]
 pub(super) struct Kin {
     /// Who got our hello on the present link.
     greeted: BTreeSet<HarborId>,
+    /// Who said hello itself on the present link.
+    heard: BTreeSet<HarborId>,
 }
 
 impl Kin {
     /// The link is gone: who comes next under this id is somebody else.
     pub(super) fn lost(&mut self, id: HarborId, desk: &mut Desk) {
         self.greeted.remove(&id);
+        self.heard.remove(&id);
         desk.met.remove(&id);
     }
 }
@@ -34,11 +37,19 @@ pub(super) fn is_addressed(envelope: &Envelope, desk: &Desk) -> bool {
 }
 
 impl Harbor {
-    /// Says hello to a node of our kind, once for each link.
+    /// Says hello to a node of our kind, once for each link. What a master of our kind said of it holds until it says it
+    /// itself.
     pub(super) fn greet_kin(&mut self, id: HarborId) {
         let Some(hello) = self.settings.hello else { return };
         let is_due = self.slots[id.index()].is_up() && self.control.slave.is_kin(id);
-        if is_due && !self.desk.leaving && self.kin.greeted.insert(id) {
+        if !is_due || self.desk.leaving {
+            return;
+        }
+        let told = self.control.slave.hello_of(id).filter(|_| !self.kin.heard.contains(&id));
+        if let Some(told) = told {
+            self.meet_kin(id, told);
+        }
+        if self.kin.greeted.insert(id) {
             let source = Handle::new(self.desk.own, SERVICE_ID_KIN);
             let dest = Handle::new(id, SERVICE_ID_KIN);
             let body = Body::Bytes(Payload::from_vec(pack(hello)));
@@ -55,7 +66,7 @@ impl Harbor {
         }
         let hello = envelope.body.bytes().filter(|_| is_from_kin).and_then(unpack);
         if let Some(hello) = hello {
-            self.meet(peer, hello);
+            self.hear_kin(peer, hello);
         } else if envelope.kind != Kind::ERROR && envelope.session.wants_answer() {
             let (source, dest) = (envelope.dest, envelope.source);
             self.desk.reply(Envelope::error(source, dest, envelope.session, CallError::NoService));
@@ -64,14 +75,17 @@ impl Harbor {
 
     /// The first hello of a link counts. Once more says nothing; another one cannot be true, since a node has one
     /// incarnation as long as its links live.
-    fn meet(&mut self, peer: HarborId, hello: Hello) {
-        match self.desk.met.get(&peer) {
-            None => {
-                self.desk.met.insert(peer, hello);
-                self.desk.event(Event::Kin { peer, hello });
-            }
-            Some(known) if *known == hello => {}
-            Some(_) => self.slots[peer.index()].fault(Fault::OtherHello, &mut self.desk),
+    fn hear_kin(&mut self, peer: HarborId, hello: Hello) {
+        if self.kin.heard.insert(peer) {
+            self.meet_kin(peer, hello);
+        } else if self.desk.met.get(&peer) != Some(&hello) {
+            self.slots[peer.index()].fault(Fault::OtherHello, &mut self.desk);
+        }
+    }
+
+    fn meet_kin(&mut self, peer: HarborId, hello: Hello) {
+        if self.desk.met.insert(peer, hello) != Some(hello) {
+            self.desk.event(Event::Kin { peer, hello });
         }
     }
 

@@ -107,8 +107,10 @@ impl Harbor {
         let slots = (0..SLOTS).map(|id| Slot::new(HarborId::new(id as u8), is_member)).collect();
         let registry = settings.bounds.registry;
         let mut slave = Slave::new(settings.own, registry);
-        if settings.hello.is_some() {
-            slave.seek_kin();
+        let mut master = settings.master.as_ref().map(|_| Master::new(registry));
+        if let Some(hello) = settings.hello {
+            slave.seek_kin(hello);
+            master.iter_mut().for_each(|master| master.seek_kin(hello));
         }
         Self {
             desk: Desk::new(&settings),
@@ -119,7 +121,7 @@ impl Harbor {
             nudges: Nudges::default(),
             kin: Kin::default(),
             control: Control::new(slave),
-            host: settings.master.as_ref().map(|_| Host::new(Master::new(registry))),
+            host: master.map(Host::new),
             own_account: Account::default(),
             phase: Phase::Running,
             settings,

@@ -16,6 +16,8 @@ pub struct Bounds {
     pub join_time_max: Duration,
     /// How long whoever registers a name waits for the master's word on it.
     pub claim_time_max: Duration,
+    /// How long a name that no master had confirmed may still go to a lower harbor id that registers it again.
+    pub tie_time_max: Duration,
     /// How long a master waits for `H`.
     pub hello_time_max: Duration,
     /// Connections to the master that have not said `H` yet.
@@ -30,6 +32,7 @@ impl Default for Bounds {
             name_waiters_max: limits::NAME_WAITERS_MAX,
             join_time_max: limits::JOIN_TIME_MAX,
             claim_time_max: limits::CLAIM_TIME_MAX,
+            tie_time_max: limits::TIE_TIME_MAX,
             hello_time_max: limits::HANDSHAKE_TIME_MAX,
             guests_max: limits::GUESTS_MAX,
         }

@@ -2,10 +2,15 @@
 //!
 //! A real master passes nothing on but names, so each of our nodes registers `~sky.<id>` for a reserved id of its own, and
 //! asks for the name of every node that it is linked to. Real nodes store such a name and say nothing.
+//!
+//! A master of our kind passes on what a node says of itself in its `H`, behind `C` and behind an `N` for each of our kind
+//! that a newcomer of our kind gets after `W`. Under it nobody asks.
 
 use super::ids::IdSet;
 use crate::limits::SERVICE_ID_KIN;
 use crate::message::{Handle, HarborId, Name};
+use crate::wire::Hello;
+use std::collections::BTreeMap;
 
 const PREFIX: &[u8] = b"~sky.";
 
@@ -29,20 +34,49 @@ pub fn kin_of(name: &Name) -> Option<HarborId> {
     (kin_name(id) == *name && !id.is_single()).then_some(id)
 }
 
-/// What the present master said of such names. Another master, or another life of this one, may have other nodes under
-/// the same ids, so nothing outlives the control link.
-#[derive(Debug, Default)]
+/// What the present master said of our kind. Another master, or another life of this one, may have other nodes under
+/// the same ids, so nothing but our own hello outlives the control link.
+#[derive(Debug)]
 pub(super) struct Kin {
-    /// Their names were heard with the right handle; our own among them.
+    /// What this node says of itself.
+    own: Hello,
+    /// Their names were heard with the right handle, or their hellos; our own name among them.
     named: IdSet,
     /// Asked for on this control link.
     asked: IdSet,
+    /// What a master of our kind passed on.
+    hellos: BTreeMap<HarborId, Hello>,
+    /// What it says of itself.
+    master: Option<Hello>,
 }
 
 impl Kin {
-    /// Whether the node's name must be asked for; it is not asked for again.
+    pub(super) fn new(own: Hello) -> Self {
+        Self { own, named: IdSet::default(), asked: IdSet::default(), hellos: BTreeMap::new(), master: None }
+    }
+
+    /// Nothing is known of another master.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.own);
+    }
+
+    pub(super) fn own(&self) -> Hello {
+        self.own
+    }
+
+    /// The master greets us as one of our kind, or as a real one.
+    pub(super) fn greeted(&mut self, master: Option<Hello>) {
+        self.master = master;
+    }
+
+    /// Whether the present master is of our kind.
+    pub(super) fn has_master(&self) -> bool {
+        self.master.is_some()
+    }
+
+    /// Whether the node's name must be asked for; it is not asked for again. A master of our kind tells by itself.
     pub(super) fn ask(&mut self, id: HarborId) -> bool {
-        !self.named.contains(id) && self.asked.insert(id)
+        !self.has_master() && !self.named.contains(id) && self.asked.insert(id)
     }
 
     /// A name was heard. Whether it is new that this node is of our kind.
@@ -52,7 +86,27 @@ impl Kin {
             return self.named.insert(id).then_some(id);
         }
         self.named.remove(id);
+        self.hellos.remove(&id);
         None
+    }
+
+    /// The master of our kind says who this node is, or that it is real. Whether it is new that it is of our kind.
+    pub(super) fn introduced(&mut self, id: HarborId, hello: Option<Hello>) -> Option<HarborId> {
+        match hello {
+            Some(hello) => {
+                let is_other = self.hellos.insert(id, hello) != Some(hello);
+                (self.named.insert(id) || is_other).then_some(id)
+            }
+            None => {
+                self.named.remove(id);
+                self.hellos.remove(&id);
+                None
+            }
+        }
+    }
+
+    pub(super) fn hello(&self, id: HarborId) -> Option<Hello> {
+        self.hellos.get(&id).copied()
     }
 
     pub(super) fn is_named(&self, id: HarborId) -> bool {
@@ -76,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_name_for_another_handle_is_no_sign_of_kinship() {
-        let (mut kin, nine) = (Kin::default(), HarborId::new(9));
+        let (mut kin, nine) = (Kin::new(Hello { incarnation: 1, capabilities: 0 }), HarborId::new(9));
         assert_eq!(
             kin.hear(&kin_name(nine), Handle::new(nine, 8)),
             None,

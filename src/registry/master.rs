@@ -11,23 +11,27 @@
 
 use super::bounds::Bounds;
 use super::ids::IdSet;
-use super::kin::kin_name;
+use super::kin::{kin_handle, kin_name};
+use super::tenure::{Claim, Epochs, Tenure};
 use crate::clock::Instant;
 use crate::limits::{SERVICE_ID_VACANT, VACANT_NAMES_MAX};
 use crate::message::{Handle, HarborId};
-use crate::wire::control::{ControlFault, Packet};
-use crate::wire::{ConnId, PacketName};
+use crate::wire::control::{ControlFault, Packet, Received};
+use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The master's machine; its rules G1–G5 are in the [module's text](super).
 #[derive(Debug)]
 pub struct Master {
     bounds: Bounds,
+    /// What this master says of itself; none: it says nothing that a real one would not.
+    hello: Option<Hello>,
     links: BTreeMap<ConnId, Link>,
     members: BTreeMap<HarborId, ConnId>,
     /// Every id that ever was a member's (G2).
     used: IdSet,
     names: BTreeMap<PacketName, Owner>,
+    epochs: Epochs,
     outputs: VecDeque<MasterOutput>,
 }
 
@@ -35,14 +39,20 @@ pub struct Master {
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     handle: Handle,
-    /// The owner is dead, the handle is nobody's: the name is free.
-    is_vacant: bool,
+    /// None: the owner is dead, the handle is nobody's, the name is free.
+    tenure: Option<Tenure>,
+}
+
+impl Owner {
+    fn told(&self) -> Trailing {
+        self.tenure.map_or(Trailing::Nothing, |tenure| Trailing::Epoch(tenure.epoch))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Link {
     Guest { deadline: Instant },
-    Member { id: HarborId },
+    Member { id: HarborId, hello: Option<Hello> },
 }
 
 /// What the driver does next.
@@ -54,6 +64,8 @@ pub enum MasterOutput {
         conn: ConnId,
         /// What.
         packet: Packet,
+        /// What goes behind its values, if there is room.
+        trailing: Trailing,
     },
     /// Close the connection, after flushing what was written to it before. The machine has forgotten it.
     Close {
@@ -156,12 +168,20 @@ impl Master {
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
+            hello: None,
             links: BTreeMap::new(),
             members: BTreeMap::new(),
             used: IdSet::default(),
             names: BTreeMap::new(),
+            epochs: Epochs::new(bounds.tie_time_max),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Makes this master known to members of its kind, and them to each other. To be called before it accepts anybody.
+    pub fn seek_kin(&mut self, hello: Hello) {
+        self.hello = Some(hello);
+        self.epochs.begin(hello);
     }
 
     /// A control connection was accepted. The driver gives it a number that it never gives again.
@@ -174,10 +194,14 @@ impl Master {
     }
 
     /// A packet was read from the connection. Connections that the machine has closed are ignored.
-    pub fn handle_packet(&mut self, _now: Instant, conn: ConnId, packet: Packet) {
+    pub fn handle_packet(&mut self, now: Instant, conn: ConnId, received: impl Into<Received>) {
+        let Received { packet, extra } = received.into();
+        let trailing = Trailing::read(&extra);
         match (self.links.get(&conn), packet) {
             (None, _) => {}
-            (Some(Link::Guest { .. }), Packet::Hello { id, address }) => self.admit(conn, id, address),
+            (Some(Link::Guest { .. }), Packet::Hello { id, address }) => {
+                self.admit(conn, id, address, trailing.hello());
+            }
             (
                 Some(Link::Guest { .. }),
                 Packet::Register { .. }
@@ -188,12 +212,13 @@ impl Master {
                 | Packet::Dead { .. }
                 | Packet::Unknown { .. },
             ) => self.refuse(conn, Refusal::NotHello),
-            (Some(Link::Member { id }), Packet::Register { name, handle }) => {
-                self.register(conn, *id, name, handle);
+            (Some(Link::Member { id, .. }), Packet::Register { name, handle }) => {
+                let id = *id;
+                self.register(now, (conn, id), name, handle, Claim::of(trailing));
             }
             (Some(Link::Member { .. }), Packet::Query { name }) => self.answer(conn, name),
             (
-                Some(Link::Member { id }),
+                Some(Link::Member { id, .. }),
                 packet @ (Packet::Hello { .. }
                 | Packet::Wait { .. }
                 | Packet::Connect { .. }
@@ -226,8 +251,8 @@ impl Master {
             return;
         }
         for name in &names {
-            self.names.insert(name.clone(), Owner { handle: stand_in, is_vacant: true });
-            self.broadcast(&Packet::Name { name: name.clone(), handle: stand_in });
+            self.names.insert(name.clone(), Owner { handle: stand_in, tenure: None });
+            self.broadcast(&Packet::Name { name: name.clone(), handle: stand_in }, Trailing::Nothing);
         }
         self.event(MasterEvent::Vacated { id, stand_in, names: names.len() });
     }
@@ -246,7 +271,7 @@ impl Master {
         match self.links.get(&conn) {
             None => {}
             Some(Link::Guest { .. }) => self.refuse(conn, Refusal::Fault(fault)),
-            Some(Link::Member { id }) => {
+            Some(Link::Member { id, .. }) => {
                 let id = *id;
                 self.outputs.push_back(MasterOutput::Close { conn });
                 self.remove(conn, id, Some(fault));
@@ -261,7 +286,7 @@ impl Master {
             Some(Link::Guest { .. }) => {
                 self.links.remove(&conn);
             }
-            Some(Link::Member { id }) => self.remove(conn, *id, None),
+            Some(Link::Member { id, .. }) => self.remove(conn, *id, None),
         }
     }
 
@@ -308,16 +333,36 @@ impl Master {
     }
 
     /// G1, G2.
-    fn admit(&mut self, conn: ConnId, id: HarborId, address: String) {
+    fn admit(&mut self, conn: ConnId, id: HarborId, address: String, hello: Option<Hello>) {
         if !self.used.insert(id) {
             return self.refuse(conn, Refusal::IdUsed(id));
         }
         let n = self.members.len() as u8;
-        self.broadcast(&Packet::Connect { id, address: address.clone() });
-        self.send(conn, Packet::Wait { n });
-        self.links.insert(conn, Link::Member { id });
+        let about = hello.map_or(Trailing::Nothing, Trailing::Hello);
+        self.broadcast(&Packet::Connect { id, address: address.clone() }, about);
+        self.links.insert(conn, Link::Member { id, hello });
+        self.send(conn, Packet::Wait { n }, self.hello.map_or(Trailing::Nothing, Trailing::Hello));
+        if self.is_kin(conn) {
+            self.introduce_kin(conn);
+        }
         self.members.insert(id, conn);
         self.event(MasterEvent::Joined { id, address });
+    }
+
+    /// A newcomer of our kind hears of all members of our kind by their names (G11).
+    fn introduce_kin(&mut self, newcomer: ConnId) {
+        for (id, conn) in self.members.clone() {
+            if let Some(Link::Member { hello: Some(hello), .. }) = self.links.get(&conn).copied() {
+                let packet = Packet::Name { name: kin_name(id).into(), handle: kin_handle(id) };
+                self.send(newcomer, packet, Trailing::Hello(hello));
+            }
+        }
+    }
+
+    /// Whether master and member are of our kind: nothing of ours goes to a real node.
+    fn is_kin(&self, conn: ConnId) -> bool {
+        let is_ours = |link: &Link| matches!(link, Link::Member { hello: Some(_), .. });
+        self.hello.is_some() && self.links.get(&conn).is_some_and(is_ours)
     }
 
     fn refuse(&mut self, conn: ConnId, reason: Refusal) {
@@ -330,56 +375,83 @@ impl Master {
     fn remove(&mut self, conn: ConnId, id: HarborId, fault: Option<ControlFault>) {
         self.links.remove(&conn);
         self.members.remove(&id);
-        self.broadcast(&Packet::Dead { id });
+        self.broadcast(&Packet::Dead { id }, Trailing::Nothing);
         self.event(MasterEvent::Left { id, fault });
     }
 
-    /// G3, G4, G5.
-    fn register(&mut self, conn: ConnId, sender: HarborId, name: PacketName, handle: Handle) {
+    /// G3, G4, G5, G13.
+    fn register(
+        &mut self,
+        now: Instant,
+        (conn, sender): (ConnId, HarborId),
+        name: PacketName,
+        handle: Handle,
+        claim: Claim,
+    ) {
         let news = Packet::Name { name: name.clone(), handle };
-        match self.names.get(&name).copied() {
+        let tenure = match self.names.get(&name).copied() {
             None if self.names.len() >= self.bounds.names_max || !news.fits() => {
                 return self.event(MasterEvent::NameDropped { name, handle });
             }
-            Some(owner) if owner.handle == handle => return self.send(conn, news),
-            Some(owner) if !self.may_take(owner, handle, sender) => {
+            Some(owner) if owner.handle == handle => {
+                let tenure = owner.tenure.map(|tenure| self.epochs.renew(now, (claim, sender), tenure));
+                let owner = Owner { tenure, ..owner };
+                self.names.insert(name, owner);
+                return self.send(conn, news, owner.told());
+            }
+            Some(owner) if !self.may_take(now, owner, (handle, claim), sender) => {
+                self.epochs.hear(claim);
                 let winner = owner.handle;
-                self.send(conn, Packet::Name { name: name.clone(), handle: winner });
+                self.send(conn, Packet::Name { name: name.clone(), handle: winner }, owner.told());
                 return self.event(MasterEvent::NameTaken { name, winner, loser: handle });
             }
             // It fits with the old handle; with a new one it may not.
             Some(_) if !news.fits() => return self.event(MasterEvent::NameDropped { name, handle }),
-            None | Some(_) => {}
-        }
-        self.names.insert(name.clone(), Owner { handle, is_vacant: false });
-        self.broadcast(&news);
+            // The node has the name as long as before.
+            Some(Owner { handle: before, tenure: Some(tenure) }) if before.harbor() == handle.harbor() => {
+                tenure
+            }
+            None | Some(_) => self.epochs.confirm(now, claim),
+        };
+        let owner = Owner { handle, tenure: Some(tenure) };
+        self.names.insert(name.clone(), owner);
+        self.broadcast(&news, owner.told());
         self.event(MasterEvent::Named { name, handle });
     }
 
-    /// Whether `sender` may give a name of `owner` to `handle`: the owner's node is gone, or it is the sender itself (G4).
-    fn may_take(&self, owner: Owner, handle: Handle, sender: HarborId) -> bool {
-        let moves_its_own = owner.handle.harbor() == sender && handle.harbor() == sender;
-        owner.is_vacant || moves_its_own || !self.members.contains_key(&owner.handle.harbor())
+    /// Whether `sender` may give a name of `owner` to `handle`: the owner's node is gone, or it is the sender itself (G4), or
+    /// the sender was confirmed before (G13).
+    fn may_take(
+        &self,
+        now: Instant,
+        owner: Owner,
+        (handle, claim): (Handle, Claim),
+        sender: HarborId,
+    ) -> bool {
+        let id = owner.handle.harbor();
+        let Some(tenure) = owner.tenure.filter(|_| self.members.contains_key(&id)) else { return true };
+        let is_own = handle.harbor() == sender;
+        is_own && (id == sender || self.epochs.is_older(now, (claim, sender), (tenure, id)))
     }
 
     /// G5.
     fn answer(&mut self, conn: ConnId, name: PacketName) {
-        if let Some(Owner { handle, .. }) = self.names.get(&name).copied() {
-            self.send(conn, Packet::Name { name, handle });
+        if let Some(owner) = self.names.get(&name).copied() {
+            self.send(conn, Packet::Name { name, handle: owner.handle }, owner.told());
         }
     }
 
-    fn send(&mut self, conn: ConnId, packet: Packet) {
-        self.outputs.push_back(MasterOutput::SendPacket { conn, packet });
+    fn send(&mut self, conn: ConnId, packet: Packet, trailing: Trailing) {
+        let trailing = if self.is_kin(conn) { trailing } else { Trailing::Nothing };
+        self.outputs.push_back(MasterOutput::SendPacket { conn, packet, trailing });
     }
 
     /// To every member, by id.
-    fn broadcast(&mut self, packet: &Packet) {
-        let sends = self
-            .members
-            .values()
-            .map(|conn| MasterOutput::SendPacket { conn: *conn, packet: packet.clone() });
-        self.outputs.extend(sends);
+    fn broadcast(&mut self, packet: &Packet, trailing: Trailing) {
+        let conns: Vec<ConnId> = self.members.values().copied().collect();
+        for conn in conns {
+            self.send(conn, packet.clone(), trailing);
+        }
     }
 
     fn event(&mut self, event: MasterEvent) {

@@ -37,9 +37,11 @@
 //! - **G10** A real master broadcasts the owner of an `R` and answers queries with the first one that it ever heard. A name
 //!   that had another owner before is registered again after every `C`, so that newcomers hear of the present one.
 //! - **G11** A node that seeks its kind registers `~sky.<id>` right after `W` and asks for the name of every node that is
-//!   linked. Two are of one kind when the present master has named both.
+//!   linked. Two are of one kind when the present master has named both. A master of our kind tells by itself who is.
 //! - **G12** Such a node asks for a name before it registers it, and directly after it for its own: answers keep their order,
 //!   so an owner is known when its own name comes back. An owner that is neither dead nor nobody keeps the name.
+//! - **G13** Of two living owners the one that was confirmed first keeps a name: the lower epoch, then the lower harbor id. The
+//!   master alone judges; a node whose names are registered again believes what comes behind its own name.
 
 #![forbid(unsafe_code)]
 
@@ -52,6 +54,7 @@ mod names;
 #[cfg(all(test, not(loom)))]
 mod properties;
 mod slave;
+mod tenure;
 
 pub use bounds::Bounds;
 pub use kin::kin_of;

@@ -1,7 +1,7 @@
 //! The names that one node knows, registers and waits for.
 //!
 //! ```text
-//! known   name ─► owner                         what the last N said, or our own registration
+//! known   name ─► owner, epoch                  what the last N said, or our own registration
 //! own     name ─► our service                   what the next master must hear; contested: what newcomers must
 //! wanted  name ─► waiters, held                 no name is both known and wanted
 //!           ▲
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    known: BTreeMap<Name, Handle>,
+    known: BTreeMap<Name, Owner>,
     own: BTreeMap<Name, Handle>,
     /// Own names that had another owner before, as far as this node knows (G10).
     contested: BTreeSet<Name>,
@@ -26,6 +26,14 @@ pub(super) struct Names {
     by_waiter: BTreeMap<(Handle, Session, Ticket), Name>,
     by_time: BTreeMap<(Instant, Ticket), Name>,
     ticket_last: Ticket,
+}
+
+/// Who has a name, as far as this node knows.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    handle: Handle,
+    /// When a master of our kind confirmed it for this node's services, or for the other's.
+    epoch: Option<u64>,
 }
 
 /// The number of one waiter, so that equal waiters are told apart.
@@ -69,7 +77,7 @@ pub(super) enum Asked {
 
 impl Names {
     pub(super) fn owner(&self, name: &Name) -> Option<Handle> {
-        self.known.get(name).copied()
+        self.known.get(name).map(|owner| owner.handle)
     }
 
     /// Whether the name is registered for a service of this node.
@@ -77,12 +85,22 @@ impl Names {
         self.own.contains_key(name)
     }
 
+    /// Our service that has the name.
+    pub(super) fn own_handle(&self, name: &Name) -> Option<Handle> {
+        self.own.get(name).copied()
+    }
+
     pub(super) fn known(&self) -> impl Iterator<Item = (Name, Handle)> {
-        self.known.iter().map(|(name, handle)| (*name, *handle))
+        self.known.iter().map(|(name, owner)| (*name, owner.handle))
     }
 
     pub(super) fn own(&self) -> impl Iterator<Item = (Name, Handle)> {
         self.own.iter().map(|(name, handle)| (*name, *handle))
+    }
+
+    /// When a master confirmed the present owner.
+    pub(super) fn epoch(&self, name: &Name) -> Option<u64> {
+        self.known.get(name).and_then(|owner| owner.epoch)
     }
 
     /// Own names that had another owner before.
@@ -104,8 +122,11 @@ impl Names {
         if !self.has_room(&name, bounds) {
             return Learnt::Full;
         }
-        let is_contested = self.owner(&name).is_some_and(|before| before != handle);
-        let learnt = self.learn(name, handle, bounds);
+        let before = self.known.get(&name).copied();
+        let is_contested = before.is_some_and(|before| before.handle != handle);
+        // A name that moves inside a node is that node's as long as before.
+        let before = before.filter(|before| before.handle.harbor() == handle.harbor());
+        let learnt = self.learn(name, handle, before.and_then(|before| before.epoch), bounds);
         self.own.insert(name, handle);
         if is_contested {
             self.repeat(name);
@@ -137,13 +158,20 @@ impl Names {
     }
 
     /// The name belongs to this handle (G7).
-    pub(super) fn learn(&mut self, name: Name, handle: Handle, bounds: &Bounds) -> Learnt {
-        if self.owner(&name) == Some(handle) {
+    pub(super) fn learn(
+        &mut self,
+        name: Name,
+        handle: Handle,
+        epoch: Option<u64>,
+        bounds: &Bounds,
+    ) -> Learnt {
+        if let Some(owner) = self.known.get_mut(&name).filter(|owner| owner.handle == handle) {
+            owner.epoch = epoch.or(owner.epoch);
             return Learnt::Same;
         }
         let waiters = self.answer(&name);
         if self.has_room(&name, bounds) {
-            self.known.insert(name, handle);
+            self.known.insert(name, Owner { handle, epoch });
         } else if waiters.is_none() {
             return Learnt::Full;
         }

@@ -1,10 +1,12 @@
 //! The machines under any sequence of events: the master against a naive model, the slave against what its
 //! services and its link must see, and a master with slaves.
 
+mod ties;
+
 use super::*;
 use crate::clock::Instant;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Session, Waiter};
-use crate::wire::control::{ControlFault, Packet};
+use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, PacketName};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -230,7 +232,7 @@ proptest! {
             }
             while let Some(output) = master.poll_output() {
                 match output {
-                    MasterOutput::SendPacket { conn, packet } => {
+                    MasterOutput::SendPacket { conn, packet, .. } => {
                         written.entry(conn.number()).or_default().push(Some(packet));
                     }
                     MasterOutput::Close { conn } => written.entry(conn.number()).or_default().push(None),
@@ -398,7 +400,7 @@ impl Watched {
     fn drain(&mut self) {
         while let Some(output) = self.slave.poll_output() {
             match output {
-                SlaveOutput::SendPacket { conn, packet } => {
+                SlaveOutput::SendPacket { conn, packet, .. } => {
                     assert_eq!(conn.number(), self.conn);
                     self.sent.push(packet);
                 }
@@ -503,8 +505,8 @@ struct Node {
     id: u8,
     slave: Slave,
     conn: Option<ConnId>,
-    up: VecDeque<Packet>,
-    down: VecDeque<Packet>,
+    up: VecDeque<Received>,
+    down: VecDeque<Received>,
     own: BTreeMap<Name, Handle>,
 }
 
@@ -575,13 +577,16 @@ impl Cluster {
         while let Some(output) = self.master.poll_output() {
             let index = |conn| self.nodes.iter().position(|node| node.conn == Some(conn));
             match output {
-                MasterOutput::SendPacket { conn, packet } => {
-                    let n = index(conn).unwrap();
-                    self.nodes[n].down.push_back(packet);
+                // Real nodes have no slave here.
+                MasterOutput::SendPacket { conn, packet, trailing } => {
+                    if let Some(n) = index(conn) {
+                        self.nodes[n].down.push_back(trailing.behind(packet));
+                    }
                 }
                 MasterOutput::Close { conn } => {
-                    let n = index(conn).unwrap();
-                    self.lose(n);
+                    if let Some(n) = index(conn) {
+                        self.lose(n);
+                    }
                 }
                 MasterOutput::Event(_) => {}
             }
@@ -589,7 +594,9 @@ impl Cluster {
         for node in &mut self.nodes {
             while let Some(output) = node.slave.poll_output() {
                 match output {
-                    SlaveOutput::SendPacket { packet, .. } => node.up.push_back(packet),
+                    SlaveOutput::SendPacket { packet, trailing, .. } => {
+                        node.up.push_back(trailing.behind(packet));
+                    }
                     SlaveOutput::Close { .. } => panic!("this master makes no mistakes"),
                     SlaveOutput::Event(SlaveEvent::NameLost { name, .. }) => {
                         node.own.remove(&name);

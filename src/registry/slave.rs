@@ -13,15 +13,16 @@
 //! In every state services register names and ask for them, and the driver reports which links are up.
 
 mod claims;
+mod kinship;
 
 use super::bounds::Bounds;
 use super::ids::IdSet;
-use super::kin::{Kin, kin_handle, kin_name};
+use super::kin::{Kin, kin_of};
 use super::names::{Asked, Learnt, Names};
 use crate::clock::Instant;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
-use crate::wire::control::{ControlFault, Packet};
-use crate::wire::{ConnId, PacketName};
+use crate::wire::control::{ControlFault, Packet, Received};
+use crate::wire::{ConnId, PacketName, Trailing};
 use claims::Claims;
 use std::collections::VecDeque;
 
@@ -61,7 +62,7 @@ struct Kept {
     /// At most one per id.
     newcomers: Vec<(HarborId, String)>,
     /// In order; bounded as the table of names is.
-    names: Vec<(Name, Handle)>,
+    names: Vec<(Name, Handle, Option<u64>)>,
 }
 
 /// The state of the control link.
@@ -86,6 +87,8 @@ pub enum SlaveOutput {
         conn: ConnId,
         /// What.
         packet: Packet,
+        /// What goes behind its values, if there is room.
+        trailing: Trailing,
     },
     /// Close the control link. The machine has forgotten it; another may be dialled.
     Close {
@@ -232,18 +235,21 @@ impl Slave {
         self.names.forget_contested();
         self.forget_kin();
         self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
-        self.send(conn, Packet::Hello { id: self.own, address: address.to_owned() });
+        let packet = Packet::Hello { id: self.own, address: address.to_owned() };
+        self.send_with(conn, packet, self.greeting());
     }
 
     /// A packet came on the control link; one on a link before the present one is ignored.
-    pub fn handle_packet(&mut self, now: Instant, conn: ConnId, packet: Packet) {
+    pub fn handle_packet(&mut self, now: Instant, conn: ConnId, received: impl Into<Received>) {
         if self.master() != Some(conn) {
             return;
         }
+        let Received { packet, extra } = received.into();
+        let trailing = Trailing::read(&extra);
         match self.state {
             State::Apart => {}
-            State::Greeting { .. } => self.greeted(now, conn, packet),
-            State::Joining { .. } | State::Ready { .. } => self.told(now, packet),
+            State::Greeting { .. } => self.greeted(now, conn, packet, trailing),
+            State::Joining { .. } | State::Ready { .. } => self.told(now, packet, trailing),
         }
     }
 
@@ -404,7 +410,7 @@ impl Slave {
     }
 
     /// The first packet of the master.
-    fn greeted(&mut self, now: Instant, conn: ConnId, packet: Packet) {
+    fn greeted(&mut self, now: Instant, conn: ConnId, packet: Packet, trailing: Trailing) {
         let Packet::Wait { n } = packet else {
             self.outputs.push_back(SlaveOutput::Close { conn });
             return self.lose(Loss::NotWait);
@@ -412,21 +418,25 @@ impl Slave {
         let deadline = now + self.bounds.join_time_max;
         self.state = State::Joining { conn, deadline, n, kept: Kept::default() };
         self.event(SlaveEvent::MasterUp);
-        self.introduce();
+        self.introduce(trailing.hello());
         self.ready_if_complete();
     }
 
     /// Any later packet of the master.
-    fn told(&mut self, now: Instant, packet: Packet) {
+    fn told(&mut self, now: Instant, packet: Packet, trailing: Trailing) {
         match packet {
             Packet::Connect { id, address } => {
+                self.hear_hello(id, trailing.hello());
                 self.meet(id, address);
                 self.repeat_contested();
             }
             Packet::Name { name, handle } => match name.to_name() {
                 Ok(name) if !handle.is_none() => {
-                    self.hear_kin(&name, handle);
-                    self.hear(name, handle);
+                    match (kin_of(&name), trailing.hello()) {
+                        (Some(id), Some(hello)) => self.hear_hello(id, Some(hello)),
+                        (Some(_) | None, _) => self.hear_kin(&name, handle),
+                    }
+                    self.hear(name, handle, trailing.epoch());
                     self.hear_barrier(now, &name);
                 }
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
@@ -460,74 +470,33 @@ impl Slave {
         }
     }
 
-    /// Makes this node register a name by which its kind knows it, and look for others (G11). To be called before it joins.
-    pub fn seek_kin(&mut self) {
-        self.kin = Some(Kin::default());
-    }
-
-    /// Whether that node is of our kind, and knows it of us.
-    pub fn is_kin(&self, id: HarborId) -> bool {
-        self.kin.as_ref().is_some_and(|kin| kin.is_named(id) && kin.is_named(self.own))
-    }
-
-    fn forget_kin(&mut self) {
-        if let Some(kin) = &mut self.kin {
-            *kin = Kin::default();
-        }
-    }
-
-    /// G11: our own name, then the questions for those who are linked already.
-    fn introduce(&mut self) {
-        let (Some(conn), true) = (self.master(), self.kin.is_some()) else { return };
-        let (name, handle) = (kin_name(self.own).into(), kin_handle(self.own));
-        self.send(conn, Packet::Register { name, handle });
-        for id in (1..=255).map(HarborId::new).filter(|id| self.linked.contains(*id)).collect::<Vec<_>>() {
-            self.seek(id);
-        }
-    }
-
-    fn seek(&mut self, id: HarborId) {
-        let conn = match self.state {
-            State::Joining { conn, .. } | State::Ready { conn } => conn,
-            State::Apart | State::Greeting { .. } => return,
-        };
-        if self.kin.as_mut().is_some_and(|kin| kin.ask(id)) {
-            self.send(conn, Packet::Query { name: kin_name(id).into() });
-        }
-    }
-
-    /// Our own name comes back like any other; those that came before it count from then on.
-    fn hear_kin(&mut self, name: &Name, handle: Handle) {
-        let Some(new) = self.kin.as_mut().and_then(|kin| kin.hear(name, handle)) else { return };
-        let ids = if new == self.own { 1..=255 } else { new.get()..=new.get() };
-        let kin: Vec<HarborId> =
-            ids.map(HarborId::new).filter(|id| *id != self.own && self.is_kin(*id)).collect();
-        self.outputs.extend(kin.into_iter().map(|id| SlaveOutput::Kin { id }));
-    }
-
     /// G10. To a master that gave the name to nobody else this says nothing new.
     fn repeat_contested(&mut self) {
         if let State::Ready { conn } = self.state {
             let told = |(name, _): &(Name, Handle)| !self.claims.is_untold(name);
             let packets = self.names.contested().filter(told);
             let packets = packets.map(|(name, handle)| Packet::Register { name: name.into(), handle });
-            self.outputs.extend(packets.map(|packet| SlaveOutput::SendPacket { conn, packet }));
+            self.outputs.extend(packets.map(|packet| SlaveOutput::plain(conn, packet)));
         }
     }
 
     /// `N`: the name has this owner, now or when ready.
-    fn hear(&mut self, name: Name, handle: Handle) {
-        if self.state() == SlaveState::Ready && self.claims.is_untold(&name) && !self.is_rival(handle) {
+    fn hear(&mut self, name: Name, handle: Handle, epoch: Option<u64>) {
+        let is_untold = self.state() == SlaveState::Ready && self.claims.is_untold(&name);
+        if is_untold && self.has_kin_master() {
+            return self.claims.note_verdict(name, handle, epoch);
+        }
+        if is_untold && !self.is_rival(handle) {
             // A dead owner cannot have our name, whatever a real master says; newcomers must hear of ours then.
             return self.names.contest(&name, handle);
         }
         match &mut self.state {
             State::Joining { kept, .. } if kept.names.len() < self.bounds.names_max => {
-                kept.names.push((name, handle));
+                kept.names.push((name, handle, epoch));
             }
             State::Joining { .. } => self.event(SlaveEvent::NameDropped { name }),
             State::Apart | State::Greeting { .. } | State::Ready { .. } => {
-                let learnt = self.names.learn(name, handle, &self.bounds);
+                let learnt = self.names.learn(name, handle, epoch, &self.bounds);
                 self.report(name, handle, learnt);
             }
         }
@@ -571,42 +540,39 @@ impl Slave {
         self.knows_all = missing == 0 && !self.was_ready && self.kin.is_some();
         self.was_ready = true;
         self.event(SlaveEvent::Joined { missing });
-        for (id, address) in kept.newcomers {
-            self.meet(id, address);
-        }
-        for (name, handle) in kept.names {
-            self.hear(name, handle);
-        }
+        self.use_kept(kept);
         if self.kin.is_some() {
             self.claim_own();
         } else {
             let own = self.names.own().map(|(name, handle)| Packet::Register { name: name.into(), handle });
-            self.outputs.extend(own.map(|packet| SlaveOutput::SendPacket { conn, packet }));
+            self.outputs.extend(own.map(|packet| SlaveOutput::plain(conn, packet)));
         }
         let wanted = self.names.wanted().map(|name| Packet::Query { name: name.into() });
-        self.outputs.extend(wanted.map(|packet| SlaveOutput::SendPacket { conn, packet }));
+        self.outputs.extend(wanted.map(|packet| SlaveOutput::plain(conn, packet)));
     }
 
     /// Names and newcomers that the lost master told us of while we joined are as good as ever.
     fn lose(&mut self, loss: Loss) {
         let before = std::mem::replace(&mut self.state, State::Apart);
         self.event(SlaveEvent::MasterLost(loss));
+        match before {
+            State::Joining { kept, .. } => self.use_kept(kept),
+            State::Apart | State::Greeting { .. } | State::Ready { .. } => {}
+        }
         self.forget_kin();
         self.end_claims();
-        self.catch_up(before);
     }
 
-    /// Does what was kept in the state that just ended.
-    fn catch_up(&mut self, before: State) {
-        let kept = match before {
-            State::Joining { kept, .. } => kept,
-            State::Apart | State::Greeting { .. } | State::Ready { .. } => return,
-        };
+    /// Does what was kept while the node joined. A master of our kind has not judged our own names yet.
+    fn use_kept(&mut self, kept: Kept) {
         for (id, address) in kept.newcomers {
             self.meet(id, address);
         }
-        for (name, handle) in kept.names {
-            self.hear(name, handle);
+        let judges_later = self.has_kin_master();
+        for (name, handle, epoch) in kept.names {
+            if !(judges_later && self.names.is_own(&name)) {
+                self.hear(name, handle, epoch);
+            }
         }
     }
 
@@ -632,7 +598,11 @@ impl Slave {
     }
 
     fn send(&mut self, conn: ConnId, packet: Packet) {
-        self.outputs.push_back(SlaveOutput::SendPacket { conn, packet });
+        self.outputs.push_back(SlaveOutput::plain(conn, packet));
+    }
+
+    fn send_with(&mut self, conn: ConnId, packet: Packet, trailing: Trailing) {
+        self.outputs.push_back(SlaveOutput::SendPacket { conn, packet, trailing });
     }
 
     fn send_if_ready(&mut self, packet: Packet) {
@@ -644,6 +614,13 @@ impl Slave {
 
     fn event(&mut self, event: SlaveEvent) {
         self.outputs.push_back(SlaveOutput::Event(event));
+    }
+}
+
+impl SlaveOutput {
+    /// A packet with nothing behind its values.
+    fn plain(conn: ConnId, packet: Packet) -> Self {
+        Self::SendPacket { conn, packet, trailing: Trailing::Nothing }
     }
 }
 

@@ -120,7 +120,7 @@ impl MasterBench {
     fn drain(&mut self) {
         while let Some(output) = self.master.poll_output() {
             match output {
-                MasterOutput::SendPacket { conn, packet } => {
+                MasterOutput::SendPacket { conn, packet, .. } => {
                     let link = self.links.values_mut().find(|link| link.conn == Some(conn)).unwrap();
                     encode(&packet, &[], &mut link.unread).unwrap();
                 }

@@ -50,7 +50,9 @@ impl Master {
                     return self.closed(conn, wishes);
                 }
             };
-            assert!(received.extra.is_empty(), "a real master was told {received:?}");
+            // What our nodes say behind their `H` a real master passes over; there is nothing else.
+            let is_greeting = matches!(received.packet, Packet::Hello { .. });
+            assert!(is_greeting || received.extra.is_empty(), "a real master was told {received:?}");
             self.heard.push(received.packet.clone());
             if self.guests.contains_key(&conn) {
                 self.handshake(conn, received.packet, wishes);

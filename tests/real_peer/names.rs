@@ -1,9 +1,9 @@
 //! Who has a name, next to real nodes.
 
 use crate::joins::{cluster, host, serve};
-use crate::ours::{ECHO, Outcome, SETTLED, name_of};
-use crate::world::{Cut, LATENCY, World};
-use skyharbor::harbor::Event;
+use crate::ours::{ECHO, Ours, Outcome, SETTLED, name_of};
+use crate::world::{Cut, Host, LATENCY, World};
+use skyharbor::harbor::{Event, Hello, Settings};
 use skyharbor::limits::CLAIM_TIME_MAX;
 use skyharbor::message::{Handle, HarborAnswer};
 use skyharbor::registry::MasterEvent;
@@ -249,5 +249,47 @@ fn under_a_real_master_newcomers_hear_of_the_present_owner() {
             Some(&Outcome::Reply(b"?".to_vec())),
             "{caller}"
         );
+    }
+}
+
+#[test]
+fn who_had_a_name_before_our_master_began_again_has_it_after() {
+    for newcomer_is_real in [true, false] {
+        let mut world = joined(&[false, false, true]);
+        world.with_ours(1, |ours, now| ours.register(now, "DB", ECHO));
+        world.run(SETTLED);
+        world.kill(0);
+        // The owner's pauses between two dials are the longest by now.
+        world.run(Duration::from_secs(30));
+        let settings =
+            Settings { hello: Some(Hello { incarnation: 2001, capabilities: 0 }), ..Ours::settings(1, true) };
+        world.add(Host::Ours(Box::new(Ours::new(settings))), Duration::ZERO);
+        let newcomer = world.add(host(9, newcomer_is_real, false), Duration::from_millis(1));
+        world.run(Duration::from_millis(10));
+        match newcomer_is_real {
+            true => world.with_real(newcomer, |real, _| real.register("DB", ECHO)),
+            false => world.with_ours(newcomer, |ours, now| ours.register(now, "DB", ECHO)),
+        }
+        world.run(Duration::from_millis(10));
+        let session = world.with_ours(3, |ours, now| ours.call_name(now, "DB", b"?"));
+        assert_eq!(world.ours(3).names["DB"], echo(9), "it came first");
+        world.run(Duration::from_secs(10));
+        assert_eq!([world.ours(1).names["DB"], world.ours(3).names["DB"]], [echo(2); 2]);
+        assert_eq!(
+            world.ours(3).outcomes.get(&session),
+            Some(&Outcome::Reply(b"?".to_vec())),
+            "by the first"
+        );
+        match newcomer_is_real {
+            true => assert_eq!(world.real(newcomer).names["DB"], echo(2)),
+            false => {
+                let (name, ours, theirs) =
+                    (name_of("DB"), Handle::from_bits(echo(9)), Handle::from_bits(echo(2)));
+                let conflict = Event::NameConflict { name, ours, theirs };
+                assert!(world.ours(newcomer).events.contains(&conflict));
+            }
+        }
+        let is_conflict = |event: &Event| matches!(event, Event::NameConflict { .. });
+        assert!(!world.ours(1).events.iter().any(is_conflict), "{:?}", world.ours(1).events);
     }
 }

@@ -32,7 +32,9 @@ fn drain(master: &mut Master) -> String {
     let mut all = Vec::new();
     while let Some(output) = master.poll_output() {
         all.push(match output {
-            MasterOutput::SendPacket { conn, packet } => format!("{}: {}", conn.number(), show(&packet)),
+            MasterOutput::SendPacket { conn, packet, trailing } => {
+                format!("{}: {}{}", conn.number(), show(&packet), behind(trailing))
+            }
             MasterOutput::Close { conn } => format!("close {}", conn.number()),
             MasterOutput::Event(event) => match event {
                 MasterEvent::Joined { id, .. } => format!("joined {id}"),
@@ -48,6 +50,14 @@ fn drain(master: &mut Master) -> String {
         });
     }
     all.join(", ")
+}
+
+fn behind(trailing: Trailing) -> String {
+    match trailing {
+        Trailing::Nothing => String::new(),
+        Trailing::Hello(hello) => format!(" hello {}", hello.incarnation),
+        Trailing::Epoch(epoch) => format!(" epoch {epoch}"),
+    }
 }
 
 fn show(packet: &Packet) -> String {
@@ -295,4 +305,134 @@ fn a_name_is_never_given_to_a_handle_with_which_it_fits_in_no_packet() {
     assert_eq!(tell(&mut master, 3, register(&name, 0xffff_ffff)), "dropped");
     let known = tell(&mut master, 3, query(&name));
     assert!(known.ends_with(" :00000001"), "{known}");
+}
+
+const HELLO: Hello = Hello { incarnation: 7, capabilities: 0 };
+
+/// The first epoch that a master of this incarnation gives.
+const FIRST: u64 = 7 << 24;
+
+/// A master of our kind with these members, who are of our kind if they say an incarnation.
+fn kin_master_of(members: &[(u8, Option<u64>)]) -> Master {
+    let mut master = Master::new(Bounds::default());
+    master.seek_kin(HELLO);
+    for (n, incarnation) in members {
+        greet(&mut master, *n, *incarnation);
+    }
+    master
+}
+
+fn greet(master: &mut Master, n: u8, incarnation: Option<u64>) -> String {
+    let hello = |incarnation| Trailing::Hello(Hello { incarnation, capabilities: 0 });
+    let trailing = incarnation.map_or(Trailing::Nothing, hello);
+    master.handle_accepted(START, conn(u64::from(n)));
+    master.handle_packet(START, conn(u64::from(n)), trailing.behind(self::hello(n)));
+    drain(master)
+}
+
+fn tell_epoch(master: &mut Master, from: u8, packet: Packet, epoch: u64) -> String {
+    master.handle_packet(START, conn(u64::from(from)), Trailing::Epoch(epoch).behind(packet));
+    drain(master)
+}
+
+#[test]
+fn g11_our_kind_hears_of_our_kind_and_real_nodes_hear_what_skynet_says() {
+    let mut master = kin_master_of(&[(1, Some(101)), (2, None)]);
+    let told = greet(&mut master, 3, Some(103));
+    assert_eq!(
+        told,
+        "1: C 3 host:3 hello 103, 2: C 3 host:3, 3: W 2 hello 7, 3: N \"~sky.1\" :01000007 hello 101, joined 3"
+    );
+    assert_eq!(greet(&mut master, 4, None), "1: C 4 host:4, 2: C 4 host:4, 3: C 4 host:4, 4: W 3, joined 4");
+    let named = tell(&mut master, 2, register("A", 0x0200_0008));
+    let news = |to: u8, epoch: &str| format!("{to}: N \"A\" :02000008{epoch}");
+    let epoch = format!(" epoch {FIRST}");
+    let told = [news(1, &epoch), news(2, ""), news(3, &epoch), news(4, "")].join(", ");
+    assert_eq!(named, format!("{told}, named \"A\" :02000008"));
+    assert_eq!(tell(&mut master, 4, query("A")), news(4, ""));
+    assert_eq!(tell(&mut master, 3, query("A")), news(3, &epoch));
+}
+
+#[test]
+fn g11_a_master_that_says_nothing_of_itself_passes_nothing_on() {
+    let mut master = Master::new(Bounds::default());
+    greet(&mut master, 1, Some(101));
+    assert_eq!(greet(&mut master, 2, Some(102)), "1: C 2 host:2, 2: W 1, joined 2");
+    let named = tell(&mut master, 2, register("A", 0x0200_0008));
+    assert!(!named.contains("epoch"), "{named}");
+}
+
+#[test]
+fn g13_an_owner_that_was_confirmed_before_gets_its_name_back() {
+    let mut master = kin_master_of(&[(1, Some(1)), (2, Some(1)), (3, None)]);
+    let is_named = |told: String, bits: u32| told.ends_with(&format!("named \"A\" {}", handle(bits)));
+    // A real node was faster, then one of ours that was confirmed late, then the first.
+    assert!(is_named(tell(&mut master, 3, register("A", 0x0300_0008)), 0x0300_0008));
+    assert!(is_named(tell_epoch(&mut master, 2, register("A", 0x0200_0008), 90), 0x0200_0008));
+    assert!(is_named(tell_epoch(&mut master, 1, register("A", 0x0100_0008), 80), 0x0100_0008));
+    let lost = |told: String| told.contains("taken :01000008");
+    assert!(lost(tell_epoch(&mut master, 2, register("A", 0x0200_0008), 90)));
+    assert!(lost(tell(&mut master, 3, register("A", 0x0300_0008))));
+    assert!(lost(tell_epoch(&mut master, 2, register("A", 0x0200_0008), 0)), "never confirmed");
+    assert_eq!(
+        tell(&mut master, 2, query("A")),
+        "2: N \"A\" :01000008 epoch 80",
+        "it is known for the next life"
+    );
+    // It moves it and is no younger for it.
+    assert!(is_named(tell(&mut master, 1, register("A", 0x0100_0009)), 0x0100_0009));
+    assert_eq!(tell(&mut master, 2, query("A")), "2: N \"A\" :01000009 epoch 80");
+}
+
+#[test]
+fn g13_an_epoch_is_no_right_to_a_name_of_another_node() {
+    let mut master = kin_master_of(&[(1, Some(1)), (2, Some(1))]);
+    tell(&mut master, 1, register("A", 0x0100_0008));
+    let told = tell_epoch(&mut master, 2, register("A", 0x0900_0008), 5);
+    assert!(told.contains("taken"), "{told}");
+}
+
+#[test]
+fn g13_epochs_grow_whatever_the_clock_says() {
+    let mut master = kin_master_of(&[(1, Some(1)), (2, Some(1))]);
+    let late = FIRST + 1000;
+    tell(&mut master, 2, register("A", 0x0200_0008));
+    // An earlier life of the master had a clock that was ahead: its owner was there before all the same.
+    let told = tell_epoch(&mut master, 1, register("A", 0x0100_0008), late);
+    assert!(told.ends_with("named \"A\" :01000008"), "{told}");
+    tell(&mut master, 1, register("B", 0x0100_0008));
+    assert_eq!(tell(&mut master, 2, query("B")), format!("2: N \"B\" :01000008 epoch {}", late + 1));
+}
+
+#[test]
+fn g13_of_two_that_were_never_confirmed_the_lower_id_wins_for_a_while() {
+    let unconfirmed = |master: &mut Master, n: u8, at: Instant| {
+        let packet = register("A", u32::from(n) << 24 | 8);
+        master.handle_packet(at, conn(n.into()), Trailing::Epoch(0).behind(packet));
+        drain(master)
+    };
+    let tie_end = START + Bounds::default().tie_time_max;
+    for (at, wins) in [(START, true), (tie_end, false)] {
+        let mut master = kin_master_of(&[(1, Some(1)), (2, Some(1)), (3, Some(1))]);
+        unconfirmed(&mut master, 2, START);
+        assert!(unconfirmed(&mut master, 3, at).contains("taken :02000008"));
+        assert_eq!(unconfirmed(&mut master, 1, at).ends_with("named \"A\" :01000008"), wins);
+    }
+    let mut master = kin_master_of(&[(1, Some(1)), (2, None)]);
+    tell(&mut master, 2, register("A", 0x0200_0008));
+    assert!(unconfirmed(&mut master, 1, START).contains("taken :02000008"), "a new one was confirmed now");
+}
+
+#[test]
+fn g13_the_names_of_the_dead_go_to_whoever_comes() {
+    let mut master = kin_master_of(&[(1, Some(1)), (2, Some(1)), (3, Some(1))]);
+    tell_epoch(&mut master, 1, register("A", 0x0100_0008), 5);
+    master.handle_closed(START, conn(1));
+    drain(&mut master);
+    assert!(tell_epoch(&mut master, 2, register("A", 0x0200_0008), 0).ends_with("named \"A\" :02000008"));
+    master.handle_closed(START, conn(2));
+    master.handle_lost(START, id(2), Some(id(3)));
+    drain(&mut master);
+    assert_eq!(tell(&mut master, 3, query("A")), "3: N \"A\" :03000006", "nobody was never confirmed");
+    assert!(tell(&mut master, 3, register("A", 0x0300_0009)).ends_with("named \"A\" :03000009"));
 }

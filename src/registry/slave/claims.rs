@@ -9,14 +9,18 @@
 //! ```
 //!
 //! One batch is under way at a time; what comes meanwhile goes with the next.
+//!
+//! A master of our kind judges by itself (G13). It is not asked for names that are registered again; they are told with
+//! their epochs, and what it said last before our own name came back is its verdict.
 
-use super::{Learnt, Slave, SlaveOutput, State};
+use super::{Learnt, Slave, State};
 use crate::clock::Instant;
 use crate::limits::{CLAIMS_ASKED_MAX, SERVICE_ID_VACANT};
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::registry::kin::kin_name;
 use crate::wire::control::Packet;
-use std::collections::{BTreeSet, VecDeque};
+use crate::wire::{ConnId, Trailing};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What this node wants to register at the present master.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub(super) struct Claims {
     /// Names that our services have as far as this node knows, and that the present master was not told. At most one
     /// claim without a waiter for each.
     untold: BTreeSet<Name>,
+    /// What a master of our kind said of those last.
+    verdicts: BTreeMap<Name, (Handle, Option<u64>)>,
     /// Until then the waiters wait for the master.
     deadline: Option<Instant>,
 }
@@ -39,9 +45,22 @@ pub(super) struct Claims {
 struct Claim {
     name: Name,
     handle: Handle,
-    /// None: the name is ours already inside this node, and the waiter has its answer.
-    waiter: Option<Waiter>,
+    purpose: Purpose,
 }
+
+/// Why the master is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// A service wants the name, and waits.
+    New(Waiter),
+    /// The name is ours already inside this node.
+    Again {
+        /// It was registered; the master's verdict follows.
+        is_told: bool,
+    },
+}
+
+const AGAIN: Purpose = Purpose::Again { is_told: false };
 
 impl Claims {
     /// Who waits, at most.
@@ -53,14 +72,19 @@ impl Claims {
         self.untold.contains(name)
     }
 
+    /// A master of our kind says who has one of the untold names, before or after it has judged ours.
+    pub(super) fn note_verdict(&mut self, name: Name, handle: Handle, epoch: Option<u64>) {
+        self.verdicts.insert(name, (handle, epoch));
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// Takes back the claims of this waiter.
     pub(super) fn forget(&mut self, waiter: Waiter) {
-        self.asked.retain(|claim| claim.waiter != Some(waiter));
-        self.waiting.retain(|claim| claim.waiter != Some(waiter));
+        self.asked.retain(|claim| claim.purpose != Purpose::New(waiter));
+        self.waiting.retain(|claim| claim.purpose != Purpose::New(waiter));
     }
 }
 
@@ -76,7 +100,7 @@ impl Slave {
             return self.answer(waiter, HarborAnswer::Full);
         }
         self.claims.deadline.get_or_insert(now + self.bounds.claim_time_max);
-        self.claims.waiting.push_back(Claim { name, handle, waiter: Some(waiter) });
+        self.claims.waiting.push_back(Claim { name, handle, purpose: Purpose::New(waiter) });
         self.ask_for_claims();
     }
 
@@ -84,7 +108,7 @@ impl Slave {
     pub(super) fn claim_own(&mut self) {
         for (name, handle) in self.names.own() {
             self.claims.untold.insert(name);
-            self.claims.waiting.push_back(Claim { name, handle, waiter: None });
+            self.claims.waiting.push_back(Claim { name, handle, purpose: AGAIN });
         }
         self.ask_for_claims();
     }
@@ -127,13 +151,14 @@ impl Slave {
     /// Answers those who wait. What remains to be told to the master.
     fn take_untold(&mut self, claims: VecDeque<Claim>) -> VecDeque<Claim> {
         let mut rest = VecDeque::with_capacity(claims.len());
-        for Claim { name, handle, waiter } in claims {
-            let is_rest = waiter.is_none_or(|waiter| {
-                let is_new = self.take(name, handle, waiter);
-                is_new && self.claims.untold.insert(name)
-            });
+        for claim in claims {
+            let Claim { name, handle, purpose } = claim;
+            let is_rest = match purpose {
+                Purpose::New(waiter) => self.take(name, handle, waiter) && self.claims.untold.insert(name),
+                Purpose::Again { .. } => true,
+            };
             if is_rest {
-                rest.push_back(Claim { name, handle, waiter: None });
+                rest.push_back(Claim { purpose: AGAIN, ..claim });
             }
         }
         rest
@@ -145,21 +170,50 @@ impl Slave {
             return;
         }
         let batch = self.claims.waiting.len().min(CLAIMS_ASKED_MAX);
-        self.claims.asked = self.claims.waiting.drain(..batch).collect();
+        let mut asked: VecDeque<Claim> = self.claims.waiting.drain(..batch).collect();
         self.claims.is_asked = true;
-        let names = self.claims.asked.iter().map(|claim| claim.name).chain([kin_name(self.own)]);
-        let packets = names.map(|name| Packet::Query { name: name.into() });
-        self.outputs.extend(packets.map(|packet| SlaveOutput::SendPacket { conn, packet }));
+        for claim in &mut asked {
+            if claim.purpose == AGAIN && self.has_kin_master() {
+                claim.purpose = Purpose::Again { is_told: true };
+                self.claims.verdicts.remove(&claim.name);
+                self.register_again(conn, claim.name);
+            } else {
+                self.send(conn, Packet::Query { name: claim.name.into() });
+            }
+        }
+        self.claims.asked = asked;
+        self.send(conn, Packet::Query { name: kin_name(self.own).into() });
+    }
+
+    /// `R` with the epoch at which the name was confirmed. It may be given up by now, or have moved.
+    fn register_again(&mut self, conn: ConnId, name: Name) {
+        if let Some(handle) = self.names.own_handle(&name) {
+            let epoch = self.names.epoch(&name).unwrap_or(0);
+            self.send_with(conn, Packet::Register { name: name.into(), handle }, Trailing::Epoch(epoch));
+        }
     }
 
     /// The master has said what it knows of the name.
-    fn decide(&mut self, Claim { name, handle, waiter }: Claim) {
-        let is_news = match waiter {
-            Some(waiter) => self.take(name, handle, waiter),
-            None => self.claims.untold.remove(&name) && self.names.is_own(&name),
+    fn decide(&mut self, claim: Claim) {
+        let Claim { name, handle, purpose } = claim;
+        let is_news = match purpose {
+            Purpose::New(waiter) => self.take(name, handle, waiter),
+            Purpose::Again { is_told: true } => return self.obey_verdict(name),
+            // It was asked for before it was ours.
+            Purpose::Again { is_told: false } if self.has_kin_master() => {
+                return self.claims.waiting.push_back(claim);
+            }
+            Purpose::Again { is_told: false } => self.claims.untold.remove(&name) && self.names.is_own(&name),
         };
         if is_news && let Some(handle) = self.names.owner(&name) {
             self.send_if_ready(Packet::Register { name: name.into(), handle });
+        }
+    }
+
+    fn obey_verdict(&mut self, name: Name) {
+        self.claims.untold.remove(&name);
+        if let Some((owner, epoch)) = self.claims.verdicts.remove(&name) {
+            self.hear(name, owner, epoch);
         }
     }
 
@@ -191,8 +245,12 @@ impl Slave {
     /// lives, and it is not nobody.
     pub(super) fn is_rival(&self, owner: Handle) -> bool {
         let id = owner.harbor();
-        let is_gone = (self.dead.contains(id) || self.is_absent(id)) && !self.linked.contains(id);
-        id != self.own && !is_gone && owner.local() != SERVICE_ID_VACANT
+        id != self.own && !self.is_lost(id) && owner.local() != SERVICE_ID_VACANT
+    }
+
+    /// Whether a node is dead to the master, or was never there, and has no link.
+    pub(super) fn is_lost(&self, id: HarborId) -> bool {
+        (self.dead.contains(id) || self.is_absent(id)) && !self.linked.contains(id)
     }
 
     /// Whether no node of that id is there: it was neither announced as living when this node joined nor later.

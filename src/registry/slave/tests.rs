@@ -1,12 +1,15 @@
 use super::*;
 use crate::message::{Session, Waiter};
+use crate::wire::Hello;
 use SlaveState::{Apart, Greeting, Joining, Ready};
 use std::time::Duration;
 
 mod claims;
+mod ties;
 
 const OWN: u8 = 5;
 const LINK: ConnId = ConnId::new(1);
+const HELLO: Hello = Hello { incarnation: 41, capabilities: 0 };
 const START: Instant = Instant::from_nanos(1_000);
 
 fn id(id: u8) -> HarborId {
@@ -42,7 +45,9 @@ fn drain(slave: &mut Slave) -> String {
     let mut all = Vec::new();
     while let Some(output) = slave.poll_output() {
         all.push(match output {
-            SlaveOutput::SendPacket { conn, packet } => format!("{}: {}", conn.number(), show(&packet)),
+            SlaveOutput::SendPacket { conn, packet, trailing } => {
+                format!("{}: {}{}", conn.number(), show(&packet), behind(trailing))
+            }
             SlaveOutput::Close { conn } => format!("close {}", conn.number()),
             SlaveOutput::Dial { id, address } => format!("dial {id} {address}"),
             SlaveOutput::Kin { id } => format!("kin {id}"),
@@ -53,6 +58,14 @@ fn drain(slave: &mut Slave) -> String {
         });
     }
     all.join(", ")
+}
+
+fn behind(trailing: Trailing) -> String {
+    match trailing {
+        Trailing::Nothing => String::new(),
+        Trailing::Hello(hello) => format!(" hello {}", hello.incarnation),
+        Trailing::Epoch(epoch) => format!(" epoch {epoch}"),
+    }
 }
 
 fn show(packet: &Packet) -> String {

@@ -5,7 +5,7 @@ use super::*;
 /// A node that seeks its kind, ready at a master that counts nobody else and knows our own name.
 fn asking() -> Slave {
     let mut slave = Slave::new(id(OWN), Bounds::default());
-    slave.seek_kin();
+    slave.seek_kin(HELLO);
     join(&mut slave, LINK);
     slave.handle_packet(START, LINK, own_name());
     drain(&mut slave);
@@ -73,7 +73,7 @@ fn g12_an_owner_that_is_dead_gone_nobody_or_of_this_node_leaves_the_name_free() 
 #[test]
 fn g12_nobody_is_absent_while_announced_links_are_missing() {
     let mut slave = Slave::new(id(OWN), Bounds::default());
-    slave.seek_kin();
+    slave.seek_kin(HELLO);
     slave.handle_connected(START, LINK, "here:1");
     slave.handle_packet(START, LINK, Packet::Wait { n: 1 });
     slave.handle_packet(START, LINK, own_name());
@@ -123,12 +123,12 @@ fn g12_the_name_goes_to_whoever_registers_it_between_question_and_answer() {
 #[test]
 fn g12_before_our_own_name_came_back_nothing_is_asked() {
     let mut slave = Slave::new(id(OWN), Bounds::default());
-    slave.seek_kin();
+    slave.seek_kin(HELLO);
     assert_eq!(register(&mut slave, "EARLY", 1), "answer 1 Registered, publish EARLY :05000008");
     join(&mut slave, LINK);
     assert_eq!(
         drain(&mut slave),
-        "1: H 5 here:1, MasterUp, 1: R \"~sky.5\" :05000007, Joined { missing: 0 }"
+        "1: H 5 here:1 hello 41, MasterUp, 1: R \"~sky.5\" :05000007, Joined { missing: 0 }"
     );
     assert_eq!(register(&mut slave, "MINE", 2), "");
     assert_eq!(
@@ -196,7 +196,7 @@ fn g12_who_waits_is_answered_when_the_master_is_gone_or_says_nothing() {
 #[test]
 fn g12_those_who_wait_are_bounded() {
     let mut slave = Slave::new(id(OWN), Bounds { name_waiters_max: 2, names_max: 2, ..Bounds::default() });
-    slave.seek_kin();
+    slave.seek_kin(HELLO);
     join(&mut slave, LINK);
     slave.handle_packet(START, LINK, own_name());
     drain(&mut slave);

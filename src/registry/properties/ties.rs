@@ -1,0 +1,176 @@
+//! G13: whoever was confirmed first has the name, in whatever order the registrations come again.
+
+use super::*;
+use crate::wire::{Hello, Trailing};
+
+fn life(incarnation: u64) -> Hello {
+    Hello { incarnation, capabilities: 0 }
+}
+
+/// All orders of `0..len`.
+fn orders(len: usize) -> Vec<Vec<usize>> {
+    if len == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(len - 1);
+    let places = |order: Vec<usize>| {
+        (0..len).map(move |place| {
+            let mut longer = order.clone();
+            longer.insert(place, len - 1);
+            longer
+        })
+    };
+    shorter.into_iter().flat_map(places).collect()
+}
+
+/// Who has the name after nodes 1, 2, … registered it again in this order, each with its epoch; and whether all
+/// who were told believe the same.
+fn owner_after(epochs: &[u64], order: &[usize], new: Option<usize>) -> u8 {
+    let mut master = Master::new(Bounds::default());
+    master.seek_kin(life(9));
+    let id_of = |index: usize| index as u8 + 1;
+    for index in 0..=epochs.len() {
+        let conn = ConnId::new(u64::from(id_of(index)));
+        master.handle_accepted(at(0), conn);
+        master.handle_packet(at(0), conn, Trailing::Hello(life(1)).behind(hello(id_of(index))));
+    }
+    let mut told: BTreeMap<u64, Handle> = BTreeMap::new();
+    let mut register = |index: usize, trailing: Trailing| {
+        let packet = Packet::Register { name: packet_name(0), handle: handle(id_of(index), 0) };
+        master.handle_packet(at(1), ConnId::new(u64::from(id_of(index))), trailing.behind(packet));
+        while let Some(output) = master.poll_output() {
+            match output {
+                MasterOutput::SendPacket { conn, packet: Packet::Name { name, handle }, .. }
+                    if name == packet_name(0) =>
+                {
+                    told.insert(conn.number(), handle);
+                }
+                MasterOutput::SendPacket { .. } | MasterOutput::Event(_) => {}
+                MasterOutput::Close { conn } => panic!("{conn:?} is closed"),
+            }
+        }
+    };
+    for (turn, index) in order.iter().enumerate() {
+        if new == Some(turn) {
+            register(epochs.len(), Trailing::Nothing);
+        }
+        register(*index, Trailing::Epoch(epochs[*index]));
+    }
+    let owners: BTreeSet<Handle> = told.values().copied().collect();
+    assert_eq!(owners.len(), 1, "{told:?}");
+    owners.first().unwrap().harbor().get()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_order_of_arrival_ends_with_the_same_owner(epochs in prop::collection::vec(0..4u64, 1..5)) {
+        let rank = |index: &usize| (epochs[*index].wrapping_sub(1), *index);
+        let first = (0..epochs.len()).min_by_key(rank).unwrap();
+        for order in orders(epochs.len()) {
+            prop_assert_eq!(owner_after(&epochs, &order, None), first as u8 + 1, "{:?}", &order);
+            // One that registers it now never stands in the way of who was confirmed.
+            for turn in (0..epochs.len()).filter(|_| epochs[first] != 0) {
+                prop_assert_eq!(owner_after(&epochs, &order, Some(turn)), first as u8 + 1, "{:?}", &order);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Usual(ClusterOp),
+    /// A real node registers a name.
+    Real(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![9 => cluster_op().prop_map(Op::Usual), 1 => (0..3u8).prop_map(Op::Real)]
+}
+
+impl Cluster {
+    fn of_kin() -> Self {
+        let mut cluster = Self::new();
+        cluster.nodes.iter_mut().for_each(|node| node.slave.seek_kin(life(u64::from(node.id))));
+        cluster
+    }
+
+    /// The master ends and begins again: it knows nothing.
+    fn restart(&mut self, incarnation: u64) {
+        for n in 0..self.nodes.len() {
+            self.lose(n);
+        }
+        self.drain();
+        self.master = Master::new(Bounds::default());
+        self.master.seek_kin(life(incarnation));
+    }
+
+    fn join_all(&mut self) {
+        for n in 0..self.nodes.len() {
+            self.run(ClusterOp::Connect(n));
+        }
+        self.settle();
+    }
+
+    /// A real node comes, takes a name and goes on with its life.
+    fn real(&mut self, text: u8) {
+        self.conns += 1;
+        let (conn, id) = (ConnId::new(self.conns), 100 + self.conns as u8 % 100);
+        self.master.handle_accepted(at(0), conn);
+        self.master.handle_packet(at(0), conn, hello(id));
+        for node in &mut self.nodes {
+            node.slave.handle_linked(at(0), HarborId::new(id));
+        }
+        let packet = Packet::Register { name: packet_name(text), handle: handle(id, 0) };
+        self.master.handle_packet(at(0), conn, packet);
+        self.drain();
+    }
+
+    fn owners(&self) -> BTreeMap<Name, Handle> {
+        self.master.names().map(|(name, handle)| (name.to_name().unwrap(), handle)).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_master_that_begins_again_changes_no_owner(
+        before in prop::collection::vec(op(), 0..60), during in prop::collection::vec(op(), 0..60),
+    ) {
+        let mut cluster = Cluster::of_kin();
+        for op in before {
+            match op {
+                Op::Usual(op) => cluster.run(op),
+                Op::Real(text) => cluster.real(text),
+            }
+        }
+        cluster.restart(2);
+        cluster.join_all();
+        let owners = cluster.owners();
+        cluster.restart(3);
+        for op in during {
+            match op {
+                // Whoever is cut off from this master is dead to it.
+                Op::Usual(ClusterOp::Cut(_)) => {}
+                Op::Usual(op) => cluster.run(op),
+                Op::Real(text) => cluster.real(text),
+            }
+        }
+        cluster.join_all();
+        let after = cluster.owners();
+        for (name, owner) in &owners {
+            prop_assert_eq!(after.get(name).map(|after| after.harbor()), Some(owner.harbor()), "{}", name);
+        }
+        for node in &cluster.nodes {
+            prop_assert_eq!(node.slave.state(), SlaveState::Ready);
+            for (name, handle) in node.slave.names() {
+                // A real node does not come back to a master that began again.
+                let is_lost = handle.harbor().get() > 100;
+                prop_assert!(is_lost || after.get(&name) == Some(&handle), "node {} and name {}", node.id, name);
+            }
+            for (name, handle) in &node.own {
+                prop_assert_eq!(after.get(name), Some(handle), "node {} thinks that it has {}", node.id, name);
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! G11 and G13 under a master of our kind: who is of our kind, and names that are registered again.
+
+use super::*;
+
+const MASTER: Hello = Hello { incarnation: 7, capabilities: 0 };
+
+/// Joins a master of our kind that waits for `n` links, on this connection.
+fn join(slave: &mut Slave, conn: ConnId, n: u8) {
+    slave.handle_connected(START, conn, "here:1");
+    slave.handle_packet(START, conn, Trailing::Hello(MASTER).behind(Packet::Wait { n }));
+}
+
+fn new() -> Slave {
+    let mut slave = Slave::new(id(OWN), Bounds::default());
+    slave.seek_kin(HELLO);
+    slave
+}
+
+/// A node that has `A`, confirmed at epoch 30, and `B`, never confirmed; its master is gone.
+fn with_names() -> Slave {
+    let mut slave = new();
+    join(&mut slave, LINK, 0);
+    slave.handle_packet(START, LINK, own_name());
+    slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(1));
+    slave.handle_packet(START, LINK, own_name());
+    hear(&mut slave, LINK, "A", 0x0500_0008, 30);
+    slave.handle_closed(START, LINK);
+    slave.handle_register(START, name("B"), handle(0x0500_0008), waiter(2));
+    drain(&mut slave);
+    slave
+}
+
+fn own_name() -> Packet {
+    named("~sky.5", 0x0500_0007)
+}
+
+fn hear(slave: &mut Slave, conn: ConnId, text: &str, bits: u32, epoch: u64) -> String {
+    slave.handle_packet(START, conn, Trailing::Epoch(epoch).behind(named(text, bits)));
+    drain(slave)
+}
+
+const AGAIN: ConnId = ConnId::new(2);
+
+fn barrier(slave: &mut Slave) -> String {
+    slave.handle_packet(START, AGAIN, own_name());
+    drain(slave)
+}
+
+#[test]
+fn g11_a_master_of_our_kind_says_who_is_and_is_not_asked() {
+    let mut slave = new();
+    slave.handle_linked(START, id(2));
+    join(&mut slave, LINK, 2);
+    let joined = "1: H 5 here:1 hello 41, MasterUp, 1: R \"~sky.5\" :05000007";
+    assert_eq!(drain(&mut slave), joined, "no question for 2");
+    let two = Hello { incarnation: 12, capabilities: 3 };
+    slave.handle_packet(START, LINK, Trailing::Hello(two).behind(named("~sky.2", 0x0200_0007)));
+    assert_eq!(drain(&mut slave), "", "our own name has not come back");
+    slave.handle_packet(START, LINK, own_name());
+    assert_eq!(drain(&mut slave), "kin 2");
+    slave.handle_linked(START, id(3));
+    drain(&mut slave);
+    let nine = Hello { incarnation: 19, capabilities: 0 };
+    slave.handle_packet(START, LINK, Trailing::Hello(nine).behind(newcomer(9)));
+    assert_eq!(drain(&mut slave), "kin 9, dial 9 host:9");
+    assert_eq!([2, 3, 9].map(|n| slave.hello_of(id(n))), [Some(two), None, Some(nine)]);
+    // The id serves a real node now.
+    slave.handle_packet(START, LINK, newcomer(9));
+    assert_eq!((slave.hello_of(id(9)), slave.is_kin(id(9))), (None, false));
+    slave.handle_closed(START, LINK);
+    slave.handle_connected(START, AGAIN, "here:1");
+    slave.handle_packet(START, AGAIN, Packet::Wait { n: 1 });
+    assert!(drain(&mut slave).contains("2: Q \"~sky.2\""), "a real master is asked");
+    assert_eq!(slave.hello_of(id(2)), None, "nothing that one master said counts under the next");
+}
+
+#[test]
+fn g13_names_are_registered_again_with_their_epochs_and_without_a_question() {
+    let mut slave = with_names();
+    join(&mut slave, AGAIN, 0);
+    drain(&mut slave);
+    let told = "2: R \"A\" :05000008 epoch 30, 2: R \"B\" :05000008 epoch 0, 2: Q \"~sky.5\"";
+    assert_eq!(barrier(&mut slave), told);
+    hear(&mut slave, AGAIN, "A", 0x0500_0008, 30);
+    hear(&mut slave, AGAIN, "B", 0x0500_0008, 40);
+    assert_eq!(barrier(&mut slave), "");
+    slave.handle_closed(START, AGAIN);
+    join(&mut slave, LINK, 0);
+    drain(&mut slave);
+    slave.handle_packet(START, LINK, own_name());
+    assert!(drain(&mut slave).contains("1: R \"B\" :05000008 epoch 40"), "it was confirmed");
+}
+
+#[test]
+fn g13_only_the_last_word_before_our_own_name_is_a_verdict() {
+    let mut slave = with_names();
+    join(&mut slave, AGAIN, 1);
+    hear(&mut slave, AGAIN, "A", 0x0200_0009, 50);
+    slave.handle_linked(START, id(2));
+    hear(&mut slave, AGAIN, "B", 0x0200_0009, 51);
+    drain(&mut slave);
+    barrier(&mut slave);
+    // Others are named before the master has read what we say.
+    hear(&mut slave, AGAIN, "A", 0x0200_0009, 50);
+    hear(&mut slave, AGAIN, "B", 0x0200_0009, 51);
+    assert_eq!(slave.owner(&name("A")), Some(handle(0x0500_0008)), "ours until it has");
+    hear(&mut slave, AGAIN, "A", 0x0500_0008, 30);
+    let lost = "NameLost { name: \"B\", ours: :05000008, theirs: :02000009 }";
+    assert_eq!(barrier(&mut slave), format!("publish B :02000009, {lost}"));
+    let lost = "NameLost { name: \"A\", ours: :05000008, theirs: :03000009 }";
+    let told = hear(&mut slave, AGAIN, "A", 0x0300_0009, 20);
+    assert_eq!(told, format!("publish A :03000009, {lost}"), "the first owner came later than we");
+}
+
+#[test]
+fn g13_a_name_that_moves_inside_its_node_keeps_its_epoch() {
+    let mut slave = with_names();
+    slave.handle_unregister(START, name("A"), handle(0x0500_0008));
+    slave.handle_register(START, name("A"), handle(0x0500_0009), waiter(3));
+    join(&mut slave, AGAIN, 0);
+    drain(&mut slave);
+    assert!(barrier(&mut slave).contains("2: R \"A\" :05000009 epoch 30"));
+}
+
+#[test]
+fn g13_a_name_that_the_master_was_too_slow_for_is_told_as_unconfirmed() {
+    let mut slave = new();
+    join(&mut slave, AGAIN, 0);
+    slave.handle_packet(START, AGAIN, own_name());
+    slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(1));
+    drain(&mut slave);
+    slave.handle_timeout(later(5));
+    assert_eq!(drain(&mut slave), "answer 1 Registered, publish A :05000008");
+    hear(&mut slave, AGAIN, "A", 0x0200_0009, 50);
+    assert_eq!(barrier(&mut slave), "2: R \"A\" :05000008 epoch 0, 2: Q \"~sky.5\"");
+    assert_eq!(barrier(&mut slave), "", "it is ours: nobody else was named");
+}
+
+#[test]
+fn g13_what_a_lost_master_has_not_judged_is_ours() {
+    let mut slave = with_names();
+    join(&mut slave, AGAIN, 1);
+    hear(&mut slave, AGAIN, "A", 0x0200_0009, 50);
+    slave.handle_closed(START, AGAIN);
+    assert_eq!(slave.owner(&name("A")), Some(handle(0x0500_0008)));
+}
