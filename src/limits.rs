@@ -167,6 +167,8 @@ pub const SERVICE_ID_VACANT: u32 = 6;
 pub const SERVICE_ID_KIN: u32 = 7;
 /// Names of one dead node that are given up for it. Calls to the rest wait as they do in Skynet.
 pub const VACANT_NAMES_MAX: usize = 16_384;
+/// How long a node of which nothing is left may come back to its names under a real master, before they are given up for it.
+pub const VACATE_PAUSE: Duration = Duration::from_secs(1);
 /// Names of a node that had another owner before and that it registers again for each newcomer of a real master.
 pub const CONTESTED_NAMES_MAX: usize = 1024;
 /// Names that the master is asked for at once before they are registered.

@@ -447,6 +447,9 @@ impl Harbor {
                     }
                     LinkChange::Down(id) => {
                         self.control.slave.handle_unlinked(self.desk.now, id);
+                        if let Some(deadline) = self.control.slave.poll_timeout() {
+                            self.desk.wake_at(deadline);
+                        }
                         self.kin.lost(id, &mut self.desk);
                         self.vacate(id);
                     }

@@ -42,6 +42,8 @@
 //!   so an owner is known when its own name comes back. An owner that is neither dead nor nobody keeps the name.
 //! - **G13** Of two living owners the one that was confirmed first keeps a name: the lower epoch, then the lower harbor id. The
 //!   master alone judges; a node whose names are registered again believes what comes behind its own name.
+//! - **G14** Under a real master the lowest of our kind gives the names of the dead to nobody, that is to an id of its own that is
+//!   no service. Dead is who was reported so and has no link, for a while; it is asked first, as in G12.
 
 #![forbid(unsafe_code)]
 

@@ -14,6 +14,7 @@
 
 mod claims;
 mod kinship;
+mod vacancy;
 
 use super::bounds::Bounds;
 use super::ids::IdSet;
@@ -25,6 +26,7 @@ use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, PacketName, Trailing};
 use claims::Claims;
 use std::collections::VecDeque;
+use vacancy::Vacancies;
 
 /// A node's machine; its rules G6–G9 are in the [module's text](super).
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Slave {
     kin: Option<Kin>,
     names: Names,
     claims: Claims,
+    vacancies: Vacancies,
     outputs: VecDeque<SlaveOutput>,
 }
 
@@ -162,6 +165,11 @@ pub enum SlaveEvent {
         /// Who has it now.
         theirs: Handle,
     },
+    /// Names of dead nodes are about to be given to nobody, so that calls to them fail (G14).
+    Vacating {
+        /// How many.
+        names: usize,
+    },
     /// There is no room to remember the owner of this name.
     NameDropped {
         /// The name.
@@ -217,6 +225,7 @@ impl Slave {
             kin: None,
             names: Names::default(),
             claims: Claims::default(),
+            vacancies: Vacancies::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -233,6 +242,7 @@ impl Slave {
         self.seen = self.linked;
         self.knows_all = false;
         self.names.forget_contested();
+        self.forget_vacancies();
         self.forget_kin();
         self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
         let packet = Packet::Hello { id: self.own, address: address.to_owned() };
@@ -285,8 +295,9 @@ impl Slave {
     }
 
     /// The link to that node is lost.
-    pub fn handle_unlinked(&mut self, _now: Instant, id: HarborId) {
+    pub fn handle_unlinked(&mut self, now: Instant, id: HarborId) {
         self.linked.remove(id);
+        self.note_gone(now, id);
     }
 
     /// A service of this node takes a name. The waiter is answered exactly once, `Registered`, `NameTaken` or `Full`: when the
@@ -356,6 +367,7 @@ impl Slave {
             State::Apart | State::Greeting { .. } | State::Joining { .. } | State::Ready { .. } => {}
         }
         self.expire_claims(now);
+        self.expire_vacancies(now);
         while let Some(waiter) = self.names.pop_expired(now) {
             self.answer(waiter, HarborAnswer::NotFound);
         }
@@ -367,7 +379,11 @@ impl Slave {
             State::Greeting { deadline, .. } | State::Joining { deadline, .. } => Some(deadline),
             State::Apart | State::Ready { .. } => None,
         };
-        link.into_iter().chain(self.names.deadline()).chain(self.claims.deadline()).min()
+        link.into_iter()
+            .chain(self.names.deadline())
+            .chain(self.claims.deadline())
+            .chain(self.vacancies.deadline())
+            .min()
     }
 
     /// What to do next, in order.
@@ -441,7 +457,7 @@ impl Slave {
                 }
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
             },
-            Packet::Dead { id } if id != self.own => self.mourn(id),
+            Packet::Dead { id } if id != self.own => self.mourn(now, id),
             Packet::Dead { .. }
             | Packet::Hello { .. }
             | Packet::Register { .. }
@@ -462,6 +478,7 @@ impl Slave {
         }
         self.dead.remove(id);
         self.seen.insert(id);
+        self.note_heir(id);
         match &mut self.state {
             State::Joining { kept, .. } => kept.add_newcomer(id, address),
             State::Apart | State::Greeting { .. } | State::Ready { .. } => {
@@ -486,6 +503,9 @@ impl Slave {
         if is_untold && self.has_kin_master() {
             return self.claims.note_verdict(name, handle, epoch);
         }
+        if self.hear_of_vacancy(&name, handle) {
+            return;
+        }
         if is_untold && !self.is_rival(handle) {
             // A dead owner cannot have our name, whatever a real master says; newcomers must hear of ours then.
             return self.names.contest(&name, handle);
@@ -503,13 +523,14 @@ impl Slave {
     }
 
     /// `D`. A newcomer that dies while we join is not one of those that were announced to us.
-    fn mourn(&mut self, id: HarborId) {
+    fn mourn(&mut self, now: Instant, id: HarborId) {
         let is_newcomer = match &mut self.state {
             State::Joining { kept, .. } => kept.remove_newcomer(id),
             State::Apart | State::Greeting { .. } | State::Ready { .. } => false,
         };
         if !is_newcomer {
             self.dead.insert(id);
+            self.note_gone(now, id);
         }
         self.event(SlaveEvent::ReportedDead(id));
         self.ready_if_complete();
@@ -560,6 +581,7 @@ impl Slave {
             State::Apart | State::Greeting { .. } | State::Ready { .. } => {}
         }
         self.forget_kin();
+        self.forget_vacancies();
         self.end_claims();
     }
 

@@ -22,4 +22,5 @@ mod names;
 mod ours;
 mod real;
 mod slots;
+mod vacancies;
 mod world;

@@ -113,6 +113,37 @@ fn a_dead_owners_name_answers_with_errors_under_our_master() {
     assert_eq!(real.ask("call R1 1 10").as_deref(), Ok("right"));
 }
 
+#[test]
+fn a_dead_owners_name_answers_with_errors_under_a_real_master_until_it_has_another() {
+    let Some(world) = World::found() else { return };
+    let master = world.real_master(1);
+    let real = world.real(2);
+    let doomed = world.real(3);
+    let rust = world.library(4);
+    let other = world.library(5);
+    for from in [&rust, &other] {
+        assert_eq!(from.node.query("L3".parse().unwrap(), PATIENCE), Ok(doomed.handle()));
+    }
+    for from in [&master, &real] {
+        assert_eq!(from.ask("call L3 1 10").as_deref(), Ok("right"));
+    }
+    doomed.kill();
+    for from in [&master, &real] {
+        crate::program::until("the name answers with an error", || {
+            from.ask("call L3 1 10 30").is_ok_and(|outcome| outcome.starts_with("failed "))
+        });
+        assert_eq!(from.ask("call R4 1 10").as_deref(), Ok("right"));
+    }
+    let heir = other.node.spawn("heir", Agent::default()).unwrap();
+    other.node.register_global("L3", &heir).unwrap();
+    for from in [&master, &real] {
+        crate::program::until("the name has an owner", || {
+            from.ask("query L3 3000") == Ok(heir.handle().to_string())
+        });
+        assert_eq!(from.ask("call L3 1 10").as_deref(), Ok("right"));
+    }
+}
+
 /// Each message to a name that nobody has asks for it again; all wait, and arrive in their order.
 fn burst_before_the_name(sort: Sort) {
     let Some(world) = World::found() else { return };

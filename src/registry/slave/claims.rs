@@ -34,6 +34,8 @@ pub(super) struct Claims {
     /// Names that our services have as far as this node knows, and that the present master was not told. At most one
     /// claim without a waiter for each.
     untold: BTreeSet<Name>,
+    /// Names that are claimed for nobody.
+    vacating: BTreeSet<Name>,
     /// What a master of our kind said of those last.
     verdicts: BTreeMap<Name, (Handle, Option<u64>)>,
     /// Until then the waiters wait for the master.
@@ -58,6 +60,8 @@ enum Purpose {
         /// It was registered; the master's verdict follows.
         is_told: bool,
     },
+    /// Its owner is dead, and nobody shall have it (G14).
+    Vacate,
 }
 
 const AGAIN: Purpose = Purpose::Again { is_told: false };
@@ -65,7 +69,7 @@ const AGAIN: Purpose = Purpose::Again { is_told: false };
 impl Claims {
     /// Who waits, at most.
     fn waiters_len(&self) -> usize {
-        (self.asked.len() + self.waiting.len()).saturating_sub(self.untold.len())
+        (self.asked.len() + self.waiting.len()).saturating_sub(self.untold.len() + self.vacating.len())
     }
 
     pub(super) fn is_untold(&self, name: &Name) -> bool {
@@ -113,6 +117,16 @@ impl Slave {
         self.ask_for_claims();
     }
 
+    /// Nobody shall have these names of the dead.
+    pub(super) fn claim_for_nobody(&mut self, names: Vec<(Name, Handle)>) {
+        for (name, handle) in names {
+            if self.claims.vacating.insert(name) {
+                self.claims.waiting.push_back(Claim { name, handle, purpose: Purpose::Vacate });
+            }
+        }
+        self.ask_for_claims();
+    }
+
     /// The owner of a name came. If the name is our own, everything that was asked before it is answered.
     pub(super) fn hear_barrier(&mut self, now: Instant, name: &Name) {
         if self.kin.is_none() || *name != kin_name(self.own) {
@@ -148,7 +162,7 @@ impl Slave {
         self.claims = Claims::default();
     }
 
-    /// Answers those who wait. What remains to be told to the master.
+    /// Answers those who wait and forgets the names of the dead: nothing is certain without the master. What remains to be told to the master.
     fn take_untold(&mut self, claims: VecDeque<Claim>) -> VecDeque<Claim> {
         let mut rest = VecDeque::with_capacity(claims.len());
         for claim in claims {
@@ -156,6 +170,7 @@ impl Slave {
             let is_rest = match purpose {
                 Purpose::New(waiter) => self.take(name, handle, waiter) && self.claims.untold.insert(name),
                 Purpose::Again { .. } => true,
+                Purpose::Vacate => !self.claims.vacating.remove(&name),
             };
             if is_rest {
                 rest.push_back(Claim { purpose: AGAIN, ..claim });
@@ -204,6 +219,10 @@ impl Slave {
                 return self.claims.waiting.push_back(claim);
             }
             Purpose::Again { is_told: false } => self.claims.untold.remove(&name) && self.names.is_own(&name),
+            Purpose::Vacate => {
+                self.claims.vacating.remove(&name);
+                return self.vacate(name);
+            }
         };
         if is_news && let Some(handle) = self.names.owner(&name) {
             self.send_if_ready(Packet::Register { name: name.into(), handle });

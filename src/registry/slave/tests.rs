@@ -6,6 +6,7 @@ use std::time::Duration;
 
 mod claims;
 mod ties;
+mod vacancy;
 
 const OWN: u8 = 5;
 const LINK: ConnId = ConnId::new(1);
