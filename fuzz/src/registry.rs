@@ -54,7 +54,7 @@ impl Nodes {
                 self.links.insert(conn, Decoder::new());
                 self.master.handle_accepted(self.now, conn);
             }
-            1 => self.to_master(ConnId::new(u64::from(subject)), bytes),
+            1 => self.feed_master(ConnId::new(u64::from(subject)), bytes),
             2 => {
                 let conn = ConnId::new(u64::from(subject));
                 if self.links.remove(&conn).is_some() {
@@ -67,13 +67,13 @@ impl Nodes {
                 self.control = Some((conn, Decoder::new()));
                 self.slave.handle_connected(self.now, conn, "127.0.0.1:1");
             }
-            4 => self.to_slave(bytes),
+            4 => self.feed_slave(bytes),
             5 => {
                 if let Some((conn, _)) = self.control.take() {
                     self.slave.handle_closed(self.now, conn);
                 }
             }
-            6 if subject % 2 == 0 => {
+            6 if subject.is_multiple_of(2) => {
                 self.linked.insert(subject);
                 self.slave.handle_linked(self.now, HarborId::new(subject));
             }
@@ -95,7 +95,7 @@ impl Nodes {
         self.drain();
     }
 
-    fn to_master(&mut self, conn: ConnId, mut bytes: &[u8]) {
+    fn feed_master(&mut self, conn: ConnId, mut bytes: &[u8]) {
         while let Some(decoder) = self.links.get_mut(&conn) {
             match decoder.feed(&mut bytes) {
                 Ok(Some(received)) => self.master.handle_packet(self.now, conn, received.packet),
@@ -106,7 +106,7 @@ impl Nodes {
         }
     }
 
-    fn to_slave(&mut self, mut bytes: &[u8]) {
+    fn feed_slave(&mut self, mut bytes: &[u8]) {
         while let Some((conn, decoder)) = &mut self.control {
             match decoder.feed(&mut bytes) {
                 Ok(Some(received)) => self.slave.handle_packet(self.now, *conn, received.packet),
