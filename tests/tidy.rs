@@ -64,7 +64,7 @@ const fn reserved(name: &'static str, places: &'static [&'static str], why: &'st
     Reserved { name, places, why }
 }
 
-const SHIM: &str = "atomics, locks and loom are reached through `crate::sync`";
+const SHIM: &str = "atomics, locks, loom and shuttle are reached through `crate::sync`";
 const SOCKETS: &str = "sockets are `net`'s";
 const TIME: &str = "time is passed in, or read through `crate::clock`";
 const READS_CLOCK: &[&str] = &["clock", "runtime", "net", "node"];
@@ -78,6 +78,7 @@ const RESERVED: &[Reserved] = &[
     reserved("std::sync::RwLock", &["sync"], SHIM),
     reserved("std::sync::Condvar", &["sync"], SHIM),
     reserved("loom::…", &["sync"], SHIM),
+    reserved("shuttle::…", &["sync", "net/memory.rs"], SHIM),
     reserved("parking_lot", &["sync"], SHIM),
     reserved("polling", NET, SOCKETS),
     reserved("socket2", NET, SOCKETS),

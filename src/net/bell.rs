@@ -1,9 +1,9 @@
 //! What ends a wait of the I/O thread from another thread, or makes it needless.
 
 use super::helm::Helm;
+use super::system::Poller;
 use crate::clock::Instant;
 use crate::sync::{Bell, Mutex};
-use polling::Poller;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

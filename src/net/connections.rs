@@ -26,11 +26,11 @@ use super::reactor::{Key, Reactor, Resolution};
 use super::registration::{Interest, Registration};
 use super::resolver::Addresses;
 use super::sockets;
+use super::system::{self, Socket};
 use crate::clock::Instant;
 use crate::harbor::ConnId;
 use crate::limits::{CONNECT_TIME_MAX, LINGER_TIME_MAX, LINGERING_MAX, WRITES_MAX};
 use crate::wire::{Outbox, Slices};
-use socket2::Socket;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
@@ -202,7 +202,7 @@ impl Connections {
         &mut self,
         now: Instant,
         reactor: &mut Reactor,
-        event: &polling::Event,
+        event: &system::Event,
         buffer: &'a mut [u8],
     ) -> Outcome<'a> {
         let key = Key::of(event);

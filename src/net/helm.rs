@@ -15,6 +15,7 @@ use super::journal;
 use super::listeners::Listeners;
 use super::reactor::{Key, Reactor};
 use super::resolver::Resolver;
+use super::system;
 use crate::clock::Instant;
 use crate::harbor::{Action, Event, Harbor, Listener};
 use crate::limits::{
@@ -127,7 +128,7 @@ impl Helm {
     ///
     /// # Panics
     /// If a sender panicked here.
-    pub(super) fn turn(&mut self, now: Instant, ready: &[polling::Event]) -> bool {
+    pub(super) fn turn(&mut self, now: Instant, ready: &[system::Event]) -> bool {
         assert!(!self.is_broken, "a sender panicked while it stood in");
         self.inlet.online();
         self.reactor.count(IoCount::Turns, 1);
@@ -250,7 +251,7 @@ impl Helm {
     }
 
     /// Reads, accepts, ends of dialling: what the wait reported.
-    fn handle_ready(&mut self, now: Instant, ready: &[polling::Event]) {
+    fn handle_ready(&mut self, now: Instant, ready: &[system::Event]) {
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in ready {
             if let Some(listener) = Key::of(event).as_listener() {

@@ -4,13 +4,13 @@ use super::bell::PollerBell;
 use super::counters::IoCounters;
 use super::helm::Helm;
 use super::resolver::Resolver;
+use super::system::{self, Events};
 use crate::clock::Instant;
 use crate::harbor::{Event, Harbor, Listener};
 use crate::limits::{EVENTS_MAX, IO_BUSY_POLL_TIME, IO_CROWDED_TIME, IO_YIELD_TIME_MAX};
 use crate::queue::LaneReceiver;
 use crate::runtime::{Inlet, Outgoing};
 use crate::sync::{Doorbell, Mutex};
-use polling::Events;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct IoThread {
     look_on: LookOn,
     /// What the last wait reported.
     events: Events,
-    ready: Vec<polling::Event>,
+    ready: Vec<system::Event>,
 }
 
 impl IoThread {
@@ -198,7 +198,7 @@ impl LookOn {
             return;
         }
         let start = Instant::now();
-        std::thread::yield_now();
+        crate::sync::thread::yield_now();
         let now = Instant::now();
         if now.since(start) > IO_YIELD_TIME_MAX {
             self.until = Instant::default();

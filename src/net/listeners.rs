@@ -15,10 +15,10 @@ use super::reactor::{Key, Reactor, Resolution};
 use super::registration::{Interest, Registration};
 use super::resolver::Addresses;
 use super::sockets::{self, AcceptFailure};
+use super::system::Socket;
 use crate::clock::Instant;
 use crate::harbor::Listener;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_MAX};
-use socket2::Socket;
 use std::io;
 
 #[derive(Debug, Default)]

@@ -19,6 +19,7 @@
 //! | `reactor` | what both share: poller, deadlines, questions to the resolver |
 //! | `registration` | a socket that the poller watches; the one `unsafe` |
 //! | `sockets` | calls of the system and what their errors mean |
+//! | `memory` | stands in for them and for the poller under shuttle |
 //! | `resolver` | names become addresses, on a thread of its own |
 //! | `address` | `host:port` |
 //! | `bell` | ends a wait from another thread |
@@ -50,9 +51,21 @@ mod listeners;
 mod reactor;
 mod registration;
 mod resolver;
+#[cfg_attr(shuttle, path = "memory.rs")]
 mod sockets;
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
+
+/// What the system gives: sockets, and the poller that watches them.
+#[cfg(not(shuttle))]
+mod system {
+    pub(super) use polling::{Event, Events, PollMode, Poller};
+    pub(super) use socket2::Socket;
+}
+#[cfg(shuttle)]
+use sockets as system;
+#[cfg(shuttle)]
+pub use sockets::break_streams;
 
 pub use bell::PollerBell;
 pub use counters::{IoCount, IoCounters, IoCounts};

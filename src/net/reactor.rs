@@ -5,9 +5,9 @@ use super::bell::PollerBell;
 use super::counters::{IoCount, IoCounters};
 use super::registration::{Interest, Registration};
 use super::resolver::{Addresses, Answer, Inquiry, Question, Resolver};
+use super::system::{self, Socket};
 use crate::clock::Instant;
 use crate::harbor::{ConnId, Listener};
-use socket2::Socket;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
@@ -31,7 +31,7 @@ impl Key {
         Self(conn.number() as usize + Self::LISTENERS)
     }
 
-    pub(super) fn of(event: &polling::Event) -> Self {
+    pub(super) fn of(event: &system::Event) -> Self {
         Self(event.key)
     }
 
@@ -68,7 +68,7 @@ impl Reactor {
     }
 
     #[cfg(test)]
-    pub(super) fn poller(&self) -> &polling::Poller {
+    pub(super) fn poller(&self) -> &system::Poller {
         self.bell.poller()
     }
 

@@ -1,7 +1,8 @@
 //! A socket that a poller watches: the one place where sockets are registered.
 
-use polling::{Event, PollMode, Poller};
-use socket2::Socket;
+#[cfg(not(shuttle))]
+use super::system::PollMode;
+use super::system::{Event, Poller, Socket};
 use std::io;
 use std::sync::Arc;
 
@@ -53,8 +54,11 @@ impl Registration {
     ) -> io::Result<Self> {
         // SAFETY: the poller must forget a source before it is closed. The socket stays in this value, lent by reference
         // only, and `drop` deletes it from the poller before the field is dropped.
+        #[cfg(not(shuttle))]
         #[expect(unsafe_code, reason = "the one registration")]
         unsafe { poller.add_with_mode(&socket, interest.event(key), PollMode::Level) }?;
+        #[cfg(shuttle)]
+        poller.watch(&socket, interest.event(key))?;
         Ok(Self { poller: Arc::clone(poller), socket, key, interest })
     }
 
@@ -69,7 +73,10 @@ impl Registration {
     /// The poller's: the system is out of memory.
     pub(super) fn watch(&mut self, interest: Interest) -> io::Result<()> {
         if self.interest != interest {
+            #[cfg(not(shuttle))]
             self.poller.modify_with_mode(&self.socket, interest.event(self.key), PollMode::Level)?;
+            #[cfg(shuttle)]
+            self.poller.watch(&self.socket, interest.event(self.key))?;
             self.interest = interest;
         }
         Ok(())

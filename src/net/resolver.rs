@@ -14,7 +14,7 @@ use super::reactor::Key;
 use crate::clock::Instant;
 use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX};
 use crate::sync::Bell;
-use crossbeam::channel::{self, Receiver, Sender, TryRecvError};
+use crate::sync::channel::{self, Receiver, Sender, TryRecvError};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 

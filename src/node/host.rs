@@ -22,11 +22,10 @@ use crate::runtime::{
 };
 use crate::services::{DataCenter, Provide, ServiceManager};
 use crate::sync::{Condvar, Doorbell, Mutex};
-use crossbeam::channel;
+use crate::sync::{channel, thread};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 /// One node of a cluster, or one that is alone.

@@ -7,7 +7,7 @@ use super::address::Addr;
 use super::context::Context;
 use super::service::{Handler, Reply, Request, Service};
 use crate::metrics::Count;
-use crossbeam::channel::Sender;
+use crate::sync::channel::Sender;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(crate) struct Bridge;

@@ -67,9 +67,9 @@ pub use spawn::{Bounded, Spawn};
 use crate::message::{CallError, SendError, SendReason};
 use crate::metrics::Counts;
 use crate::queue::RunQueue;
+use crate::sync::{channel, thread};
 use address::sealed::{Packed, Route};
 use bridge::{Bridge, BridgeAddr, Job, hand_over};
-use crossbeam::channel;
 use shared::{Phase, Shared};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ pub struct Seat(Worker);
 impl Seat {
     /// Runs services until the node stops. Call it on a thread of its own.
     pub fn run(mut self) {
-        self.0.shared.threads.lock().push(std::thread::current().id());
+        self.0.shared.threads.lock().push(thread::current().id());
         self.0.run();
     }
 }
@@ -126,7 +126,7 @@ impl Runtime {
         timeout: Duration,
         task: impl FnOnce(&mut Context<'_, Bridge>, channel::Sender<T>) + Send + 'static,
     ) -> Result<T, CallError> {
-        if self.shared.threads.lock().contains(&std::thread::current().id()) {
+        if self.shared.threads.lock().contains(&thread::current().id()) {
             return Err(CallError::Denied);
         }
         let (sender, receiver) = channel::bounded(1);
@@ -275,7 +275,7 @@ impl Runtime {
 
     /// Whether the calling thread is one of this runtime's workers.
     pub fn is_own_thread(&self) -> bool {
-        self.shared.threads.lock().contains(&std::thread::current().id())
+        self.shared.threads.lock().contains(&thread::current().id())
     }
 
     /// Ends all services: each one's `stop` runs, every waiting call gets [`CallError::Shutdown`]. Whether none was left

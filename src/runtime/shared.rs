@@ -11,11 +11,11 @@ use crate::message::{Envelope, Handle, HarborId, HarborRequest, SendError, SendR
 use crate::metrics::Counters;
 use crate::queue::{Depot, Directory, Global, LaneSender, Stealer};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::thread::ThreadId;
 use crate::sync::{CachePadded, Condvar, Crew, Mutex};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 /// What leaves the runtime for the I/O thread. Lane 0 carries requests, lane `n` messages to node `n`.

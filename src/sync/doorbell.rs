@@ -41,10 +41,7 @@
 //! | D1 | announce, fence, recheck ‖ publish, fence, look |
 
 use super::atomic::{AtomicBool, AtomicU32, Ordering};
-#[cfg(loom)]
-use super::model::fence;
-#[cfg(not(loom))]
-use super::real::fence;
+use super::shim::fence;
 use super::{CachePadded, Condvar, Mutex};
 use std::fmt;
 use std::sync::Arc;

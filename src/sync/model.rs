@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+pub use parking_lot::RwLock;
+pub use std::thread;
+
+/// Answers to threads that wait.
+pub mod channel {
+    pub use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
+}
+
 /// Lets other threads of the model go on: a spinning thread must not starve them.
 pub fn spin_loop() {
     loom::hint::spin_loop();

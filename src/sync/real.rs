@@ -1,8 +1,16 @@
-//! The shim as programs run it: std's atomics and cells, parking_lot's locks.
+//! The shim as programs run it: std's atomics, parking_lot's locks.
 
 use std::time::Duration;
 
+pub use super::cell::UnsafeCell;
+pub use parking_lot::RwLock;
 pub use std::hint::spin_loop;
+pub use std::thread;
+
+/// Answers to threads that wait.
+pub mod channel {
+    pub use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
+}
 
 /// Atomic words. The fence is not among them: only `doorbell.rs` has one.
 pub mod atomic {
@@ -10,30 +18,6 @@ pub mod atomic {
 }
 
 pub(super) use std::sync::atomic::fence;
-
-/// A cell whose uses loom can check: the pointer is lent to a closure.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-impl<T> UnsafeCell<T> {
-    /// A cell with a value.
-    pub const fn new(value: T) -> Self {
-        Self(std::cell::UnsafeCell::new(value))
-    }
-
-    /// Lends the cell's address to a reader.
-    #[inline]
-    pub fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
-        read(self.0.get())
-    }
-
-    /// Lends the cell's address to its only writer.
-    #[inline]
-    pub fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
-        write(self.0.get())
-    }
-}
 
 /// A lock for cold paths.
 #[derive(Debug, Default)]
