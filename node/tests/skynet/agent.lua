@@ -219,6 +219,29 @@ function commands.burst(_, target, tag, count, size)
 	return within(CALL_TIME, skynet.call, target, "lua", "noted", tag)
 end
 
+-- Nanoseconds from a send to its receiver, while the sender works on.
+local latencies = {}
+
+function commands.sent(_, begun)
+	latencies[#latencies + 1] = skynet.hpc() - begun
+end
+
+function commands.latencies()
+	return table.unpack(latencies)
+end
+
+function commands.handoff(_, target, rounds, milliseconds)
+	target = address(target)
+	for _ = 1, rounds do
+		local begun = skynet.hpc()
+		skynet.send(target, "lua", "sent", begun)
+		while skynet.hpc() - begun < milliseconds * 1000000 do
+		end
+		skynet.yield()
+	end
+	return skynet.call(target, "lua", "latencies")
+end
+
 -- A table there and back, as text.
 function commands.score(_, target)
 	local score = { player = "bob", points = 7.25, tags = { "x", "y" }, levels = { [10] = "ten" } }
@@ -311,6 +334,17 @@ end
 function commands.register(_, name)
 	skynet.register(name)
 	return "registered"
+end
+
+-- A name for any service, by Skynet's own checks or past them.
+function commands.name(_, name, target)
+	skynet.name(name, address(target))
+	return "named"
+end
+
+function commands.globalname(_, name, target)
+	harbor.globalname(name, address(target))
+	return "named"
 end
 
 function commands.query(_, name, time)

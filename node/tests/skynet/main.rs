@@ -13,11 +13,14 @@
 
 mod agent;
 mod calls;
+mod defects;
 mod leases;
 mod losses;
 mod mixes;
 mod multicast;
 mod names;
+#[path = "../played/mod.rs"]
+mod played;
 mod process;
 #[path = "../program/mod.rs"]
 mod program;

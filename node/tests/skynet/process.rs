@@ -69,10 +69,20 @@ impl Process {
     }
 
     /// Ends it as an operator does; its status.
-    pub(crate) fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for its end: its status.
+    pub(crate) fn wait(mut self) -> ExitStatus {
         self.log.wait_for_end();
         self.child.wait().unwrap()
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     fn end(&mut self) {

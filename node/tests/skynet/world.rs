@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::Once;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -96,20 +96,16 @@ impl World {
 
     /// Starts a real node without waiting for it.
     pub(crate) fn start_real(&self, id: u8, is_master: bool) -> Starting {
-        let links = free_port();
-        let path = self.folder.path().join(format!("real{id}-{links}"));
-        fs::write(&path, self.real_config(id, links, is_master)).unwrap();
-        let mut command = Command::new(self.skynet.join("skynet"));
-        let process = Process::start(command.arg(&path).current_dir(self.folder.path()));
-        self.logs.lock().push((Sort::Real, id, process.log().clone()));
-        Starting { process, id, links }
+        self.start(self.draft(id, is_master))
     }
 
-    fn real_config(&self, id: u8, links: u16, is_master: bool) -> String {
+    /// A real node as it would be started.
+    pub(crate) fn draft(&self, id: u8, is_master: bool) -> Draft {
+        let links = free_port();
         let skynet = self.skynet.display();
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/skynet");
         let master = self.master;
-        let mut text = format!(
+        let mut config = format!(
             "thread = 2\nharbor = {id}\naddress = \"127.0.0.1:{links}\"\nmaster = \"127.0.0.1:{master}\"\n\
              start = \"agent\"\nbootstrap = \"snlua bootstrap\"\nlualoader = \"{skynet}/lualib/loader.lua\"\n\
              luaservice = \"{skynet}/service/?.lua;{}/?.lua\"\nlua_path = \"{skynet}/lualib/?.lua\"\n\
@@ -117,9 +113,28 @@ impl World {
             ours.display(),
         );
         if is_master {
-            writeln!(text, "standalone = \"127.0.0.1:{master}\"").unwrap();
+            writeln!(config, "standalone = \"127.0.0.1:{master}\"").unwrap();
         }
-        text
+        Draft { id, links, config, stack_kib: None }
+    }
+
+    /// Starts a real node as it is drafted.
+    pub(crate) fn start(&self, draft: Draft) -> Starting {
+        let Draft { id, links, config, stack_kib } = draft;
+        let path = self.folder.path().join(format!("real{id}-{links}"));
+        fs::write(&path, config).unwrap();
+        let skynet = self.skynet.join("skynet");
+        let mut command = match stack_kib {
+            None => Command::new(skynet),
+            Some(kib) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -s {kib} && exec \"$0\" \"$1\"")]).arg(skynet);
+                shell
+            }
+        };
+        let process = Process::start(command.arg(&path).current_dir(self.folder.path()));
+        self.logs.lock().push((Sort::Real, id, process.log().clone()));
+        Starting { process, id, links }
     }
 
     /// Starts a node of ours in this process that hosts the master.
@@ -142,6 +157,11 @@ impl World {
     /// Starts our program as a node that joins.
     pub(crate) fn program(&self, id: u8) -> Program {
         self.start_program(id, &format!("harbor = {id}\nmaster = \"127.0.0.1:{}\"", self.master)).ready()
+    }
+
+    /// Starts our program as a node that reaches the master by way of this port.
+    pub(crate) fn program_by_way_of(&self, id: u8, port: u16) -> Program {
+        self.start_program(id, &format!("harbor = {id}\nmaster = \"127.0.0.1:{port}\"")).ready()
     }
 
     /// Starts our program with an id from a range; its names end in `label`. The folder remembers the id.
@@ -275,6 +295,16 @@ fn free_port() -> u16 {
     panic!("no free port");
 }
 
+/// A real node before it is started.
+pub(crate) struct Draft {
+    id: u8,
+    links: u16,
+    /// Its configuration.
+    pub(crate) config: String,
+    /// The stack of its threads, if it is not the system's.
+    pub(crate) stack_kib: Option<u32>,
+}
+
 /// A real node that was started.
 pub(crate) struct Starting {
     process: Process,
@@ -286,6 +316,16 @@ impl Starting {
     /// What it wrote.
     pub(crate) fn log(&self) -> &Log {
         self.process.log()
+    }
+
+    /// Its process.
+    pub(crate) fn process(self) -> Process {
+        self.process
+    }
+
+    /// Where it listens for links while it joins.
+    pub(crate) fn links(&self) -> u16 {
+        self.links
     }
 
     /// Waits until its agent runs.
@@ -380,6 +420,11 @@ impl Real {
     /// Its process.
     pub(crate) fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Waits for its end: its status.
+    pub(crate) fn wait(self) -> ExitStatus {
+        self.process.wait()
     }
 }
 
