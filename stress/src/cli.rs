@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(unix)]
+use crate::chaos::{ChaosArgs, MemberArgs};
 use crate::plan::{Goal, Plan};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -51,11 +53,18 @@ pub(crate) enum Command {
     Flood(FloodArgs),
     /// Two processes, calls at a fixed rate; latency from the intended send time
     Openloop(OpenloopArgs),
+    /// Eight processes, killed, stopped and cut off from each other at random; every message and call is accounted for
+    #[cfg(unix)]
+    Chaos(ChaosArgs),
     /// Percentiles of two `.hgrm` files side by side
     Compare(CompareArgs),
     /// The second process of a two-process workload
     #[command(hide = true)]
     Peer(PeerArgs),
+    /// One of the processes of `chaos`
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Member(MemberArgs),
 }
 
 /// What every workload takes.
@@ -314,7 +323,7 @@ impl OpenloopArgs {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let secs: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     if !(0.001..=86_400.0).contains(&secs) {
         return Err("must be between 0.001 and 86400 seconds".into());

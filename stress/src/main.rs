@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(unix)]
+mod chaos;
 mod cli;
 mod compare;
 mod hgrm;
@@ -20,8 +22,9 @@ mod watch;
 mod workload;
 
 use clap::Parser;
-use cli::{Cli, Command, CompareArgs, LocalArgs, PeerArgs, TimedArgs};
+use cli::{Cli, Command, CompareArgs, LocalArgs, TimedArgs};
 use output::{complain, say};
+use plan::Failure;
 use session::{Workload, single};
 use std::process::ExitCode;
 
@@ -42,7 +45,11 @@ fn main() -> ExitCode {
             single(&session::OPENLOOP, args.plan(), &args.common, Some(&args.histogram))
         }
         Command::Compare(args) => compare(&args),
-        Command::Peer(args) => peer(&args),
+        Command::Peer(args) => end(remote::peer(&args)),
+        #[cfg(unix)]
+        Command::Chaos(args) => chaos::chaos(&args),
+        #[cfg(unix)]
+        Command::Member(args) => end(chaos::member(&args)),
     }
 }
 
@@ -65,8 +72,9 @@ fn compare(args: &CompareArgs) -> ExitCode {
     }
 }
 
-fn peer(args: &PeerArgs) -> ExitCode {
-    match remote::peer(args) {
+/// The end of a process that another one started.
+fn end(ended: Result<(), Failure>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(failure);

@@ -1,0 +1,127 @@
+//! One life: a node with its agents, in a process of its own that may be killed at any moment.
+//!
+//! What it is told comes line by line through its stdin, what it says goes through its stdout:
+//!
+//! ```text
+//!  ready            it has its names
+//!  quiet ─► quiet   nobody sends any more, and no call is open
+//!  probe ─► probed N   everybody called everybody by name; so many did not answer
+//!  (end)            it leaves and ends in order
+//! ```
+
+use super::agent::{Agent, Outstanding, Probe, Setting, name_of};
+use super::args::MemberArgs;
+use super::ledger::{Ledger, Record};
+use super::letter::{Pen, Place};
+use crate::output::say;
+use crate::plan::Failure;
+use crate::stage::{PATIENCE, Stage};
+use skyharbor::clock::Instant;
+use skyharbor::prelude::*;
+use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long the names of the life before may stay taken.
+const NAMES_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long to wait before a taken name is asked for again, or whether calls are still open.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How much longer than its deadline an open call may take until this process says so.
+const CALLS_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Lives until its stdin is closed.
+pub(crate) fn member(args: &MemberArgs) -> Result<(), Failure> {
+    end_with_parent();
+    let ledger = Ledger::create(&args.ledger)
+        .map_err(|error| Failure::File(args.ledger.display().to_string(), error))?;
+    let config = Config::local().harbor(args.harbor).address(&args.address).bind(&args.bind);
+    let config = match &args.standalone {
+        Some(standalone) => config.standalone(standalone.to_string()),
+        None => config.master(&args.master),
+    };
+    let stage = Stage::start(config, args.workers, false)?;
+    let setting = Arc::new(Setting {
+        life: args.life,
+        slot: args.slot,
+        slots: args.slots,
+        agents: args.agents,
+        period: Duration::from_secs_f64(f64::from(args.agents) / args.rate),
+        deadline: Duration::from_millis(args.deadline),
+        pen: Pen::new(args.seed),
+        seed: args.seed,
+        ledger,
+        is_quiet: AtomicBool::new(false),
+    });
+    let agents: Result<Vec<_>, _> =
+        (0..args.agents).map(|agent| stage.spawn("agent", Agent::new(&setting, agent))).collect();
+    let agents = agents?;
+    register(&stage, &agents, &setting)?;
+    let _ = say("ready");
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        obey(&line, &stage, &agents, &setting)?;
+    }
+    stage.end()
+}
+
+/// Gives the agents their names, as soon as the master knows that the life before is dead.
+fn register(stage: &Stage, agents: &[Addr<Agent>], setting: &Setting) -> Result<(), Failure> {
+    let began = Instant::now();
+    for (agent, address) in (0..).zip(agents) {
+        let name = name_of(Place { slot: setting.slot, agent });
+        loop {
+            match stage.node().register_global(&name.to_string(), address) {
+                Ok(()) => break,
+                Err(Error::NameTaken(_)) if Instant::now().since(began) < NAMES_TIME_MAX => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        setting.ledger.write(Record::Named { agent });
+    }
+    Ok(())
+}
+
+fn obey(line: &str, stage: &Stage, agents: &[Addr<Agent>], setting: &Setting) -> Result<(), Failure> {
+    match line {
+        "quiet" => {
+            setting.is_quiet.store(true, Ordering::Relaxed);
+            let outstanding = wait_until_answered(stage, agents, setting)?;
+            let panics = stage.node().counts()[Count::Panics] as u32;
+            setting.ledger.write(Record::Quiet { outstanding, panics });
+            let _ = say("quiet");
+        }
+        "probe" => {
+            let mut failed = 0;
+            for agent in agents {
+                let patience = setting.deadline + PATIENCE;
+                failed += stage.node().call_blocking(agent, Probe, patience).map_err(Error::from)?;
+            }
+            let _ = say(format_args!("probed {failed}"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// How many calls are open when none should be any more.
+fn wait_until_answered(stage: &Stage, agents: &[Addr<Agent>], setting: &Setting) -> Result<u32, Failure> {
+    let began = Instant::now();
+    loop {
+        let mut open = 0;
+        for agent in agents {
+            open += stage.ask(agent, Outstanding)?;
+        }
+        if open == 0 || Instant::now().since(began) > setting.deadline + CALLS_TIME_MAX {
+            return Ok(open);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// A process that is stopped does not see its stdin closed: the system ends it with the one that started it.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
+}
