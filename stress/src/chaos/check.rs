@@ -35,6 +35,8 @@ use std::time::Duration;
 const WOUND_TIME: Duration = Duration::from_secs(30);
 /// A process or a link that stood still so long may be taken for dead.
 const STILL_TIME: Duration = Duration::from_secs(1);
+/// How much earlier than one end the other one may be told that their link is up.
+const NEWS_TIME: Duration = Duration::from_millis(500);
 /// How long before a bit was changed what was hurt by it may have been sent, beside the deadline.
 const FLIP_TIME: Duration = Duration::from_secs(5);
 
@@ -211,17 +213,20 @@ impl<'a> Checker<'a> {
     /// Links go down for a reason, and behind that comes nothing of the dead.
     fn check_links(&mut self, life: &Life) {
         let mut buried: HashMap<u8, Instant> = HashMap::new();
+        let mut up: HashMap<u8, Instant> = HashMap::new();
         for entry in &life.entries {
             match entry.record {
                 Record::Down { harbor, .. } => {
                     buried.insert(harbor, entry.at);
                     self.verdict.fates.downs += 1;
-                    if !self.is_down_explained(life, harbor, entry.at) {
+                    let since = up.get(&harbor).copied().unwrap_or(entry.at);
+                    if !self.is_down_explained(life, harbor, (since, entry.at)) {
                         self.found(Violation::FalseDown { life: life.life, harbor, at: entry.at });
                     }
                 }
                 Record::Up { harbor, .. } => {
                     buried.remove(&harbor);
+                    up.insert(harbor, entry.at);
                 }
                 Record::Got { agent: 0, letter, .. } => {
                     let Some(author) = self.lives.get(&letter.from.life) else { continue };
@@ -245,7 +250,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn is_down_explained(&self, life: &Life, harbor: u8, at: Instant) -> bool {
+    /// Whether there was a reason to lose a link that was up since then and lost at that time.
+    fn is_down_explained(&self, life: &Life, harbor: u8, (since, at): (Instant, Instant)) -> bool {
         if life.end.at() <= at {
             return true;
         }
@@ -257,6 +263,7 @@ impl<'a> Checker<'a> {
             let strains =
                 self.history.strains.iter().filter(|strain| strain.is_between(life.slot, other.slot));
             other.end.at() <= at
+                || is_half(life, other, since, at)
                 || self.is_wounded(life.life, other.life, at)
                 || strains.map(|strain| (strain.at, strain.until)).any(stood_still)
                 || life.stops.iter().chain(&other.stops).copied().any(stood_still)
@@ -434,4 +441,13 @@ impl<'a> Checker<'a> {
             wound.kind == WoundKind::Flip && wound.at <= at + before && at <= wound.until + before
         })
     }
+}
+
+/// Whether only one end ever took the link for one. A slot keeps its address: who dials the life before meets the next one,
+/// which takes the connection for its own, until who dialled sees the wrong id.
+fn is_half(life: &Life, other: &Life, since: Instant, until: Instant) -> bool {
+    !other.entries.iter().any(|entry| {
+        let is_up = matches!(entry.record, Record::Up { harbor, .. } if harbor == life.harbor);
+        is_up && since <= entry.at + NEWS_TIME && entry.at <= until
+    })
 }

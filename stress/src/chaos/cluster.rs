@@ -29,6 +29,8 @@ const READY_TIME_MAX: Duration = Duration::from_secs(30);
 const END_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long after everything was healed until everybody reaches everybody.
 const HEAL_TIME_MAX: Duration = Duration::from_secs(30);
+/// From one try of that to the next.
+const PROBE_PAUSE: Duration = Duration::from_millis(200);
 /// How much longer than deadline and slack a process may take to be quiet.
 const QUIET_TIME_MAX: Duration = Duration::from_secs(20);
 /// Ports below those that the system gives to whoever dials: they are free again as soon as their process is dead.
@@ -375,6 +377,7 @@ impl<'a> Cluster<'a> {
                     Violation::LastWords { life, what }
                 }));
             }
+            std::thread::sleep(PROBE_PAUSE);
         }
     }
 

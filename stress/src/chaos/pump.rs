@@ -42,6 +42,8 @@ pub(super) struct Pump {
     shot: Option<Fault>,
     /// The connection stood still in a cut: it does not survive that.
     was_cut: bool,
+    /// Its first bytes, which say who is who, are past.
+    is_greeted: bool,
 }
 
 /// What was read at once.
@@ -65,6 +67,7 @@ impl Pump {
             pause: Instant::default(),
             shot: None,
             was_cut: false,
+            is_greeted: false,
         }
     }
 
@@ -113,6 +116,10 @@ impl Pump {
     }
 
     fn push(&mut self, due: Instant, bytes: &[u8]) {
+        // A write of nothing looks as if the receiver were gone.
+        if bytes.is_empty() {
+            return;
+        }
         self.held_bytes += bytes.len();
         self.held.push_back(Chunk { due, bytes: bytes.to_vec(), written: 0 });
     }
@@ -126,8 +133,8 @@ impl Pump {
             self.conn.reset();
             return true;
         }
-        // The others hit bytes.
-        if self.held.is_empty() {
+        // The others hit bytes. A changed id would hurt a link that is not this one.
+        if self.held.is_empty() || !self.is_greeted {
             return false;
         }
         match self.shot.take() {
@@ -187,6 +194,7 @@ impl Pump {
 
     fn wrote(&mut self, count: usize, air: Air, now: Instant) {
         self.held_bytes -= count;
+        self.is_greeted = true;
         if let Some(cap) = air.cap {
             self.pause = now + Duration::from_secs_f64(count as f64 / f64::from(cap.max(1)));
         }

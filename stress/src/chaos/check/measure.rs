@@ -12,8 +12,6 @@ use std::time::Duration;
 
 /// How long before a kill a link must have been left alone to count as healthy.
 const HEALTHY_TIME: Duration = Duration::from_millis(500);
-/// Later than this nobody waits for the killed any more, but calls a handle that is out of date.
-const WAITING_TIME: Duration = Duration::from_secs(10);
 
 /// Times from kill -9 on, in nanoseconds.
 pub(in crate::chaos) struct Measures {
@@ -66,8 +64,9 @@ pub(super) fn measure<'a>(history: &History, messages: impl Iterator<Item = &'a 
         let is_healthy =
             is_healthy(history, &history.lives[message.author], &history.lives[victim], at, ended);
         measures.timeouts += u64::from(waited && is_healthy && outcome == Outcome::Timeout);
-        let is_failed = (waited && outcome.is_of_lost_link())
-            || (outcome == Outcome::OutcomeUnknown && ended > at && ended.since(at) < WAITING_TIME);
+        // Sent to the dead before its end was known. By name it may have gone to the next life.
+        let is_late = message.at > at && !message.letter.form.by_name && outcome == Outcome::OutcomeUnknown;
+        let is_failed = (waited && outcome.is_of_lost_link()) || is_late;
         if is_failed {
             let (any, healthy) = last.entry(victim).or_default();
             *any = (*any).max(Some(ended));

@@ -279,6 +279,13 @@ fn a_down_without_a_reason_is_found() {
     story.notes(1, 5000, down);
     story.0.strains.push(Strain { slots: (1, 0), at: at(2000), until: at(4000) });
     assert_eq!(story.violations(), []);
+    // The other end never saw the second link: it had dialled the life before.
+    let mut story = healthy();
+    story.is_hurt((1, 2), WoundKind::Hard, 100, 100);
+    story.notes(1, 100, down);
+    story.notes(1, 55_000, Record::Up { agent: 0, harbor: 12 });
+    story.notes(1, 55_001, down);
+    assert_eq!(story.violations(), []);
 }
 
 #[test]
