@@ -10,14 +10,14 @@ fn the_help_names_every_workload_and_nothing_internal() {
     let help = stdout(&run("--help"));
     for name in [
         "quick", "pingpong", "call", "pairs", "fanin", "ring", "mixed", "tree", "idle", "rtt", "flood",
-        "openloop", "compare",
+        "openloop", "chaos", "compare",
     ] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))),
             "{name}: {help}"
         );
     }
-    assert!(!help.contains("peer"), "{help}");
+    assert!(!help.contains("peer") && !help.contains("member"), "{help}");
 }
 
 #[test]

@@ -18,10 +18,15 @@ use crate::plan::Failure;
 use crate::stage::{PATIENCE, Stage};
 use skyharbor::clock::Instant;
 use skyharbor::prelude::*;
-use std::io::BufRead;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 /// How long the names of the life before may stay taken.
 const NAMES_TIME_MAX: Duration = Duration::from_secs(20);
@@ -35,8 +40,9 @@ const CALLS_TIME_MAX: Duration = Duration::from_secs(10);
 /// Lives until its stdin is closed.
 pub(crate) fn member(args: &MemberArgs) -> Result<(), Failure> {
     end_with_parent();
-    let ledger = Ledger::create(&args.ledger)
-        .map_err(|error| Failure::File(args.ledger.display().to_string(), error))?;
+    let failed = |error| Failure::File(args.ledger.display().to_string(), error);
+    let ledger = Ledger::create(&args.ledger).map_err(failed)?;
+    log_beside(&args.ledger).map_err(failed)?;
     let config = Config::local().harbor(args.harbor).address(&args.address).bind(&args.bind);
     let config = match &args.standalone {
         Some(standalone) => config.standalone(standalone.to_string()),
@@ -123,6 +129,22 @@ fn wait_until_answered(stage: &Stage, agents: &[Addr<Agent>], setting: &Setting)
             return Ok(open);
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// What the node says goes into a file beside the ledger, with the ledger's clock.
+fn log_beside(ledger: &Path) -> io::Result<()> {
+    let file = File::create(ledger.with_extension("log"))?;
+    // There is one log, and nobody set another.
+    let _ = tracing_subscriber::fmt().with_writer(file).with_timer(LedgerClock).with_ansi(false).try_init();
+    Ok(())
+}
+
+struct LedgerClock;
+
+impl FormatTime for LedgerClock {
+    fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
+        write!(line, "{:?}", Instant::now())
     }
 }
 

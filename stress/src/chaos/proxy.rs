@@ -9,6 +9,9 @@
 //! A slot keeps its addresses from life to life, as a machine does. Each pump is a thread that reads, holds and writes one
 //! direction of one connection; what it does to the bytes is in [`super::weather`].
 
+#[cfg(test)]
+mod tests;
+
 use super::history::WoundKind;
 use super::pump::Pump;
 use super::weather::{Lane, MASTER, Sky};

@@ -40,8 +40,8 @@ pub(super) struct Pump {
     pause: Instant,
     /// Hits the next chunk.
     shot: Option<Fault>,
-    /// The connection stood still in a cut: it does not survive that.
-    was_cut: bool,
+    /// Cuts that had begun when the connection did; it does not survive another one.
+    cuts: u64,
     /// Its first bytes, which say who is who, are past.
     is_greeted: bool,
 }
@@ -66,7 +66,7 @@ impl Pump {
             held_bytes: 0,
             pause: Instant::default(),
             shot: None,
-            was_cut: false,
+            cuts: shared.sky.look_back(lane),
             is_greeted: false,
         }
     }
@@ -125,10 +125,9 @@ impl Pump {
     }
 
     fn is_ended_by(&mut self, air: Air, now: Instant) -> bool {
-        self.was_cut |= air.is_cut;
         self.shot = self.shot.or(air.shot);
         let is_flipped_long = self.conn.flipped().is_some_and(|at| now.since(at) > FLIPPED_TIME_MAX);
-        if self.shot == Some(Fault::Reset) || (self.was_cut && !air.is_cut) || is_flipped_long {
+        if self.shot == Some(Fault::Reset) || (air.cuts > self.cuts && !air.is_cut) || is_flipped_long {
             self.conn.hurt(now);
             self.conn.reset();
             return true;

@@ -82,6 +82,8 @@ pub(super) struct Air {
     pub(super) is_split: bool,
     pub(super) cap: Option<u32>,
     pub(super) is_cut: bool,
+    /// Cuts that have begun so far.
+    pub(super) cuts: u64,
     /// Happens once, to the connection that takes it.
     pub(super) shot: Option<Fault>,
 }
@@ -95,19 +97,25 @@ pub(super) struct Sky {
 #[derive(Default)]
 struct State {
     lanes: BTreeMap<Lane, Vec<(Fault, Instant)>>,
+    cuts: BTreeMap<Lane, u64>,
     wounds: Vec<Wound>,
 }
 
 impl Sky {
     /// From now on until then.
     pub(super) fn begin(&self, lane: Lane, fault: Fault, until: Instant) {
-        self.state.lock().lanes.entry(lane).or_default().push((fault, until));
+        let mut state = self.state.lock();
+        state.lanes.entry(lane).or_default().push((fault, until));
+        if fault == Fault::Cut {
+            *state.cuts.entry(lane).or_default() += 1;
+        }
     }
 
     /// What holds on a lane now. A fault that happens once is handed out once.
     pub(super) fn look(&self, lane: Lane, now: Instant) -> Air {
-        let mut air = Air::default();
         let mut state = self.state.lock();
+        let cuts = state.cuts.get(&lane).copied().unwrap_or_default();
+        let mut air = Air { cuts, ..Air::default() };
         let Some(faults) = state.lanes.get_mut(&lane) else { return air };
         faults.retain(|(_, until)| *until > now);
         let mut taken = None;
@@ -123,6 +131,11 @@ impl Sky {
         }
         air.shot = taken.map(|index| faults.remove(index).0);
         air
+    }
+
+    /// How many cuts have begun on a lane so far.
+    pub(super) fn look_back(&self, lane: Lane) -> u64 {
+        self.state.lock().cuts.get(&lane).copied().unwrap_or_default()
     }
 
     /// Whether nobody connects there now.
@@ -167,7 +180,11 @@ mod tests {
         assert!(air.is_stalled && air.is_cut && air.cap == Some(5) && sky.is_cut(lane, at(14)));
         assert!(!sky.look(lane, at(10)).is_stalled && !sky.is_cut(lane, at(15)));
         sky.clear();
-        assert_eq!(sky.look(lane, at(16)), Air::default());
+        assert_eq!(
+            sky.look(lane, at(16)),
+            Air { cuts: 1, ..Air::default() },
+            "who stood still in it can tell"
+        );
     }
 
     #[test]
