@@ -35,6 +35,11 @@ impl Backoff {
         pause / 2 + Duration::from_nanos(jitter.next() % (half + 1))
     }
 
+    /// The next pause is the longest.
+    pub(super) fn exhaust(&mut self) {
+        self.failures = u32::MAX;
+    }
+
     /// It worked.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
@@ -56,5 +61,7 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.pause(&bounds, &mut jitter) <= bounds.redial_time_min);
+        backoff.exhaust();
+        assert!(backoff.pause(&bounds, &mut jitter) >= bounds.redial_time_max / 2);
     }
 }

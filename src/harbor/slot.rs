@@ -325,10 +325,11 @@ impl Slot {
         }
     }
 
-    /// The peer broke the protocol: its link is closed, and it is not dialled until the master names it anew.
+    /// The peer broke the protocol: its link is closed, and dialled again after the longest pause. A bit that changed on its
+    /// way is no reason to part for good, and a peer that is broken no reason to hurry.
     pub(super) fn fault(&mut self, fault: Fault, desk: &mut Desk) {
         if let State::Up(link) = &self.state {
-            self.address = None;
+            self.backoff.exhaust();
             desk.fault(link.conn, Some(self.id), fault);
             self.lost(DownReason::Fault, desk);
         }

@@ -306,7 +306,7 @@ const TABLE: [(&str, &[Row]); 8] = [
             ("response", "1: RESPONSE, up unsent 0"),
             (
                 "bad frame",
-                "Frame(TooLong { length: 33554432 }), close, 1: OutcomeUnknown((2)), DOWN Fault, down",
+                "Frame(TooLong { length: 33554432 }), close, 1: OutcomeUnknown((2)), DOWN Fault, down pause",
             ),
             ("closed", "1: OutcomeUnknown((2)), DOWN Closed, down pause"),
             ("time", "up unsent 0"),
@@ -398,6 +398,18 @@ fn a_peer_that_dies_in_its_handshake_is_down() {
 }
 
 /// Writes `len` bytes of the slot's outbox.
+#[test]
+fn a_link_that_broke_the_protocol_is_dialled_again_after_the_longest_pause() {
+    let mut desk = desk();
+    let mut slot = made("up", &mut desk);
+    happen("bad frame", &mut slot, &mut desk);
+    let due = slot.deadline(&desk).expect("it waits");
+    assert!(due.since(desk.now) >= desk.bounds.redial_time_max / 2);
+    desk.now = due;
+    slot.expire(&mut desk);
+    assert_eq!(state_of(&slot), "down dialling");
+}
+
 fn write(slot: &mut Slot, desk: &mut Desk, len: usize) {
     let conn = conn(slot);
     slot.outbox(conn).expect("it is up").advance(len);
