@@ -397,7 +397,6 @@ fn a_peer_that_dies_in_its_handshake_is_down() {
     }
 }
 
-/// Writes `len` bytes of the slot's outbox.
 #[test]
 fn a_link_that_broke_the_protocol_is_dialled_again_after_the_longest_pause() {
     let mut desk = desk();
@@ -410,6 +409,7 @@ fn a_link_that_broke_the_protocol_is_dialled_again_after_the_longest_pause() {
     assert_eq!(state_of(&slot), "down dialling");
 }
 
+/// Writes `len` bytes of the slot's outbox.
 fn write(slot: &mut Slot, desk: &mut Desk, len: usize) {
     let conn = conn(slot);
     slot.outbox(conn).expect("it is up").advance(len);
