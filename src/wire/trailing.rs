@@ -21,8 +21,13 @@ const EPOCH: &[u8] = b"sky.epoch";
 pub struct Hello {
     /// Which life of the node this is; a later one has a higher number.
     pub incarnation: u64,
-    /// What it can do besides what real nodes can: no bit has a meaning yet.
+    /// What it can do besides what real nodes can, a bit each; unknown ones mean nothing.
     pub capabilities: u64,
+}
+
+impl Hello {
+    /// The bit of a node that answers to PING.
+    pub const PULSE: u64 = 1;
 }
 
 /// The values behind those of a packet, as far as they mean something to us.
