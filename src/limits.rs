@@ -95,6 +95,12 @@ pub const ADDRESS_BYTES_MAX: usize = CONTROL_BYTES_MAX - 7;
 
 /// Frames up to this many bytes are copied into the link's chunk, longer ones are written from where they are (measured crossover).
 pub const COPY_BYTES_MAX: usize = 1024;
+/// The smallest payload that may be compressed on its way to a node of our kind.
+pub const COMPRESS_BYTES_MIN: usize = 1024;
+/// How much of a payload must be saved, in percent, for it to leave compressed.
+pub const COMPRESS_SAVED_PERCENT_MIN: usize = 20;
+/// Bytes that one byte of an LZ4 block can stand for.
+pub const COMPRESS_RATIO_MAX: usize = 255;
 /// The size of a chunk of outgoing frames.
 pub const CHUNK_BYTES: usize = 64 << 10;
 /// Sent chunks that a connection keeps for its next frames.

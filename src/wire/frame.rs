@@ -186,7 +186,8 @@ fn extend(payload: &mut Vec<u8>, len: usize, chunk: &mut &[u8]) {
     *chunk = later;
 }
 
-fn envelope(own: HarborId, payload: Payload, trailer: &[u8; TRAILER_BYTES]) -> Envelope {
+/// The message of a payload and its trailer (R3).
+pub(super) fn envelope(own: HarborId, payload: Payload, trailer: &[u8; TRAILER_BYTES]) -> Envelope {
     let [s0, s1, s2, s3, kind, d0, d1, d2, n0, n1, n2, n3] = *trailer;
     Envelope {
         source: Handle::from_bits(u32::from_be_bytes([s0, s1, s2, s3])),

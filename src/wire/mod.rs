@@ -45,9 +45,16 @@
 //! - **R11** Integers are written in Skynet's form: a handle from 2³¹ takes the 8-byte integer.
 //! - **R12** Numbers are read as Lua reads them: any width, floats without fraction, handles also as negative numbers.
 //! - **R13** A packet that says nothing we know is [`control::Packet::Unknown`], for the receiver to ignore.
+//!
+//! Compressed messages ([`compress`]), between nodes of our kind:
+//! - **R14** A payload leaves compressed only if that saves a fifth, its head included.
+//! - **R15** The length of the message is checked against what a frame carries and what its block can hold, before memory is
+//!   taken.
+//! - **R16** The message inside may be any that a frame carries, but for one to the reserved id.
 
 #![forbid(unsafe_code)]
 
+mod compress;
 pub mod control;
 mod frame;
 mod name;
@@ -56,6 +63,7 @@ mod outbox;
 mod properties;
 mod trailing;
 
+pub use compress::{CompressionFault, compress, decompress, is_compressed};
 pub use frame::{FrameDecoder, FrameFault};
 pub use name::PacketName;
 pub use outbox::{Outbox, Slices};

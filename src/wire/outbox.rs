@@ -216,7 +216,7 @@ impl Outbox {
     }
 }
 
-fn trailer(envelope: &Envelope) -> [u8; TRAILER_BYTES] {
+pub(super) fn trailer(envelope: &Envelope) -> [u8; TRAILER_BYTES] {
     let kind = match envelope.body {
         Body::Failure(_) => Kind::ERROR,
         Body::Empty | Body::Bytes(_) | Body::Typed(_) => envelope.kind,

@@ -2,6 +2,7 @@
 
 use super::control::{self, ControlFault, Packet, Received};
 use super::{FrameDecoder, FrameFault, Outbox, PacketName, Slices};
+use super::{compress, decompress, is_compressed};
 use crate::limits::{CONTROL_BYTES_MAX, COPY_BYTES_MAX, FRAME_STEP_BYTES};
 use crate::message::{Body, Envelope, Handle, HarborId, Kind, Payload, Session};
 use crate::seri::Value;
@@ -44,6 +45,13 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     let size = prop_oneof![1..20usize, 1..5_000usize, 1..200_000usize];
     // A large one among them keeps the number of turns small.
     prop::collection::vec(size, 1..20).prop_map(|sizes| [&sizes[..], &[4_000]].concat())
+}
+
+/// Pieces that come again and again, and noise between them.
+fn patterned() -> impl Strategy<Value = Vec<u8>> {
+    let piece = (prop::collection::vec(any::<u8>(), 1..200), 1..40usize);
+    let pieces = prop::collection::vec(piece, 0..30);
+    pieces.prop_map(|pieces| pieces.into_iter().flat_map(|(piece, times)| piece.repeat(times)).collect())
 }
 
 /// Everything that comes out of a decoder for these bytes in chunks of these sizes, and how it ended.
@@ -134,6 +142,31 @@ fn control_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #[test]
+    fn what_is_compressed_is_what_comes_out(
+        source: u32,
+        local in 0..=Handle::LOCAL_MAX,
+        session: u32,
+        kind: u8,
+        payload in patterned(),
+        damage in prop::option::of((any::<prop::sample::Index>(), 1..=255u8)),
+    ) {
+        let sent = (source, local, session, kind, payload);
+        let mut frame = compress(message(sent.clone()), OWN);
+        prop_assume!(is_compressed(&frame, OWN));
+        let len = frame.body.bytes().unwrap().len();
+        prop_assert!(len <= sent.4.len() * 4 / 5, "{len} of {}", sent.4.len());
+        // As it arrives.
+        frame.dest = Handle::new(OWN, frame.dest.local());
+        prop_assert_eq!(decompress(&frame).map(|read| plain(&read)), Ok(sent));
+        if let Some((at, flip)) = damage {
+            let mut bytes = frame.body.bytes().unwrap().to_vec();
+            bytes[at.index(len)] ^= flip;
+            frame.body = Body::Bytes(Payload::from_vec(bytes));
+            let _ = decompress(&frame);
+        }
+    }
+
     #[test]
     fn frames_survive_any_writes_and_reads(
         messages in messages(), writes in sizes(), reads in sizes(), refills in 1..5usize,
