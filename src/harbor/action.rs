@@ -3,7 +3,7 @@
 use super::Hello;
 use crate::message::{Envelope, Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::registry::{Loss, MasterEvent, SlaveEvent};
-use crate::wire::{ConnId, FrameFault};
+use crate::wire::{CompressionFault, ConnId, FrameFault};
 use std::io;
 
 /// The two listening sockets that a node can have.
@@ -198,4 +198,7 @@ pub enum Fault {
     /// A frame of the link is malformed.
     #[error(transparent)]
     Frame(#[from] FrameFault),
+    /// A compressed message is malformed, or was never asked for.
+    #[error(transparent)]
+    Compression(#[from] CompressionFault),
 }

@@ -5,7 +5,7 @@ use super::waiters::{Subject, Waiters};
 use super::{Action, Bounds, ConnId, Event, Fault, Hello, Intake, Settings, backoff::Jitter};
 use crate::clock::Instant;
 use crate::message::{CallError, Envelope, HarborAnswer, HarborId, Waiter};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a connection is for. Its owner keeps its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,12 @@ pub(super) struct Desk {
     pub(super) bounds: Bounds,
     /// Nodes of our kind that said hello on their present link.
     pub(super) met: BTreeMap<HarborId, Hello>,
-    /// The node looks for its kind.
-    pub(super) is_kin: bool,
+    /// Those that said themselves, on their present link, that they read compressed messages.
+    pub(super) readers: BTreeSet<HarborId>,
+    /// What this node tells its kind, if it looks for it.
+    pub(super) hello: Option<Hello>,
+    /// Payloads of so many bytes and more leave compressed, for those who read that.
+    pub(super) compress: Option<usize>,
     /// The node says farewell: nothing new begins.
     pub(super) leaving: bool,
     pub(super) jitter: Jitter,
@@ -64,7 +68,9 @@ impl Desk {
             own: settings.own,
             bounds: settings.bounds.clone(),
             met: BTreeMap::new(),
-            is_kin: settings.hello.is_some(),
+            readers: BTreeSet::new(),
+            hello: settings.hello,
+            compress: settings.compress,
             leaving: false,
             jitter: Jitter::new(settings.seed),
             pending: Pending::new(settings.own, settings.seed),

@@ -1,10 +1,10 @@
 //! What a peer's frames may do here.
 
+use super::Fault;
 use super::desk::Desk;
 use super::kin;
 use super::link::Link;
 use crate::message::{CallError, Envelope, HarborId, Kind};
-use crate::wire::FrameFault;
 
 /// Decodes everything in the chunk; what is for services is delivered in order.
 ///
@@ -15,9 +15,10 @@ pub(super) fn receive(
     link: &mut Link,
     mut chunk: &[u8],
     desk: &mut Desk,
-) -> Result<(), FrameFault> {
-    while let Some(envelope) = link.decoder.feed(&mut chunk)? {
+) -> Result<(), Fault> {
+    while let Some(frame) = link.decoder.feed(&mut chunk)? {
         desk.intake.frames += 1;
+        let envelope = kin::message(peer, frame, desk)?;
         link.note_received(&envelope, peer, desk);
         match envelope.kind {
             Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,

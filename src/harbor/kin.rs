@@ -9,12 +9,15 @@
 //! | `HELLO` | incarnation, capabilities | the link is up |
 //! | `PING` | number | the peer said hello and nothing since a while (`pulse`), and it can answer |
 //! | `PONG` | number | the answer |
+//!
+//! Who said that it reads compressed messages may be sent some (`wire::compress`): frames of their own between the same ids.
 
 use super::desk::Desk;
 use super::{Event, Fault, Harbor, Hello};
 use crate::limits::{KIN_BYTES_MAX, SERVICE_ID_KIN};
 use crate::message::{Body, CallError, Envelope, Handle, HarborId, Kind, Payload, Session};
 use crate::seri::{self, Value};
+use crate::wire::{self, CompressionFault};
 use std::collections::BTreeSet;
 
 /// What this node and its kind said to each other; at most one entry for each id.
@@ -32,6 +35,7 @@ impl Kin {
         self.greeted.remove(&id);
         self.heard.remove(&id);
         desk.met.remove(&id);
+        desk.readers.remove(&id);
     }
 }
 
@@ -45,11 +49,34 @@ pub(super) enum Word {
 
 /// Whether a frame is for the reserved id and not for a service.
 pub(super) fn is_addressed(envelope: &Envelope, desk: &Desk) -> bool {
-    desk.is_kin && envelope.dest.local() == SERVICE_ID_KIN
+    desk.hello.is_some() && envelope.dest.local() == SERVICE_ID_KIN
+}
+
+/// The frame of a message: compressed if its payload is large and the peer said that it reads that. The master's word is
+/// not enough: what it knows may be out of date, and the node a real one.
+pub(super) fn frame(message: Envelope, desk: &Desk) -> Envelope {
+    let len = message.body.bytes().map_or(0, <[u8]>::len);
+    let is_large = desk.compress.is_some_and(|bytes_min| len >= bytes_min);
+    match is_large && desk.readers.contains(&message.dest.harbor()) {
+        true => wire::compress(message, desk.own),
+        false => message,
+    }
+}
+
+/// The message of a frame, which may be compressed. What this node did not say that it reads is a fault: to refuse it would
+/// leave nobody to tell.
+pub(super) fn message(peer: HarborId, frame: Envelope, desk: &Desk) -> Result<Envelope, CompressionFault> {
+    match &desk.hello {
+        Some(hello) if wire::is_compressed(&frame, peer) => match hello.reads_compressed() {
+            true => wire::decompress(&frame),
+            false => Err(CompressionFault::NotOffered),
+        },
+        Some(_) | None => Ok(frame),
+    }
 }
 
 /// The word as a message.
-pub(super) fn message(own: HarborId, peer: HarborId, word: Word) -> Envelope {
+pub(super) fn spoken(own: HarborId, peer: HarborId, word: Word) -> Envelope {
     let source = Handle::new(own, SERVICE_ID_KIN);
     let dest = Handle::new(peer, SERVICE_ID_KIN);
     let body = Body::Bytes(Payload::from_vec(pack(word)));
@@ -102,6 +129,9 @@ impl Harbor {
     /// incarnation as long as its links live.
     fn hear_kin(&mut self, peer: HarborId, hello: Hello) {
         if self.kin.heard.insert(peer) {
+            if hello.reads_compressed() {
+                self.desk.readers.insert(peer);
+            }
             self.meet_kin(peer, hello);
             self.begin_pulse(peer);
         } else if self.desk.met.get(&peer) != Some(&hello) {

@@ -1,6 +1,7 @@
 //! One connection that is up: frames out, frames in, and how far each got.
 
 use super::desk::Desk;
+use super::kin;
 use super::patience::Patience;
 use super::pending::{Call, Whose};
 use super::pulse::Pulse;
@@ -73,7 +74,7 @@ impl Link {
         let (source, dest, session) = (envelope.source, envelope.dest, envelope.session);
         note_large(&mut self.large_sent, &envelope, peer, true, desk);
         let (was_empty, before) = (self.outbox.is_empty(), self.outbox.pushed());
-        self.outbox.push_frame(envelope)?;
+        self.outbox.push_frame(kin::frame(envelope, desk))?;
         let len = self.outbox.pushed() - before;
         if self.unsent.is_empty() {
             self.unsent_end = self.outbox.pushed();

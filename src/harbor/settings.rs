@@ -24,6 +24,8 @@ pub struct Settings {
     pub master: Option<String>,
     /// What this node tells others of its kind; none: it does not look for them, and they do not find it.
     pub hello: Option<Hello>,
+    /// Payloads of so many bytes and more leave compressed for nodes that said that they read that; none: none does.
+    pub compress: Option<usize>,
     /// How much may be held, and for how long.
     pub bounds: Bounds,
     /// What the jitter of back-offs is drawn from.
@@ -34,7 +36,7 @@ impl Settings {
     /// A node that is alone, with default bounds.
     pub fn new(own: HarborId) -> Self {
         let bounds = Bounds::default();
-        Self { own, join: None, master: None, hello: None, bounds, seed: 0 }
+        Self { own, join: None, master: None, hello: None, compress: None, bounds, seed: 0 }
     }
 
     /// Where the master is dialled; empty if the node is no slave.

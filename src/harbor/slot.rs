@@ -328,7 +328,7 @@ impl Slot {
             let result = intake::receive(self.id, link, chunk, desk);
             self.account.delivered += link.confirmed() - confirmed_before;
             if let Err(fault) = result {
-                self.fault(fault.into(), desk);
+                self.fault(fault, desk);
             }
         }
     }

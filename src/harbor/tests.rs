@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod calls;
+mod compression;
 mod kin;
 mod liveness;
 mod random;

@@ -510,7 +510,8 @@ fn links(config: &Config) -> Option<harbor::Settings> {
     let capabilities = harbor::Hello::PULSE;
     let hello = Some(harbor::Hello { incarnation: Instant::unix_seconds(), capabilities });
     let bounds = bounds(config);
-    Some(harbor::Settings { join, master, hello, bounds, seed: seed(), own: config.harbor })
+    let (own, compress) = (config.harbor, None);
+    Some(harbor::Settings { own, join, master, hello, compress, bounds, seed: seed() })
 }
 
 /// What the configuration says of links.

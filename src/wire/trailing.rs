@@ -28,6 +28,13 @@ pub struct Hello {
 impl Hello {
     /// The bit of a node that answers to PING.
     pub const PULSE: u64 = 1;
+    /// The bit of a node that reads compressed messages ([`decompress`](super::decompress)).
+    pub const READS_COMPRESSED: u64 = 2;
+
+    /// Whether it reads compressed messages.
+    pub const fn reads_compressed(&self) -> bool {
+        self.capabilities & Self::READS_COMPRESSED != 0
+    }
 }
 
 /// The values behind those of a packet, as far as they mean something to us.

@@ -4,7 +4,7 @@ use crate::frame::{LUA, Message};
 use crate::joins::{cluster, host, serve};
 use crate::ours::{ECHO, Ours, Outcome, SETTLED};
 use crate::world::{Cut, Host, World};
-use skyharbor::harbor::{Event, Hello};
+use skyharbor::harbor::Event;
 use skyharbor::message::HarborId;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,10 +14,7 @@ fn met(world: &mut World, host: usize) -> Vec<u8> {
     let events = world.ours(host).events.iter();
     let met = events.filter_map(|event| match event {
         Event::Kin { peer, hello } => {
-            assert_eq!(
-                *hello,
-                Hello { incarnation: 1000 + u64::from(peer.get()), capabilities: Hello::PULSE }
-            );
+            assert_eq!(*hello, Ours::hello(peer.get()));
             Some(peer.get())
         }
         _ => None,
@@ -75,6 +72,26 @@ fn a_node_that_does_not_look_for_its_kind_gets_no_hello() {
     world.run(SETTLED);
     assert_eq!(met(&mut world, 1), [0; 0]);
     assert_eq!(world.ours(2).harbor.intake().frames, 0);
+}
+
+#[test]
+fn real_nodes_get_large_payloads_as_they_are() {
+    for master in [true, false] {
+        let mut world = joined(&[(1, master), (2, false), (3, true), (4, false)], Duration::from_millis(300));
+        let payload = vec![7; 100_000];
+        let mut sessions = Vec::new();
+        for dest in [1, 3, 4] {
+            let dest = dest << 24 | ECHO;
+            sessions.push(world.with_ours(1, |ours, now| ours.call(now, dest, &payload)));
+        }
+        world.run(SETTLED);
+        for session in sessions {
+            assert_eq!(world.ours(1).outcomes.get(&session), Some(&Outcome::Reply(payload.clone())));
+        }
+        let real = world.real(2);
+        assert_eq!(real.received.last().map(|message| &message.payload), Some(&payload));
+        assert_eq!(real.complaints(), [""; 0]);
+    }
 }
 
 #[test]

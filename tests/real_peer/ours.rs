@@ -4,6 +4,7 @@ use crate::frame::{LUA, Message, RESPONSE};
 use crate::world::{Do, Door};
 use skyharbor::clock::Instant;
 use skyharbor::harbor::{Action, ConnId, Event, Harbor, Hello, Join, Listener, Settings};
+use skyharbor::limits::COMPRESS_BYTES_MIN;
 use skyharbor::message::{
     Body, Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, Session, Waiter,
 };
@@ -49,8 +50,14 @@ impl Ours {
     pub(crate) fn settings(id: u8, hosts: bool) -> Settings {
         let join = Join { listen: format!("node:{id}"), advertise: None, master: "master".to_owned() };
         let master = hosts.then(|| "master".to_owned());
-        let hello = Some(Hello { incarnation: 1000 + u64::from(id), capabilities: Hello::PULSE });
-        Settings { join: Some(join), master, hello, seed: u64::from(id), ..Settings::new(HarborId::new(id)) }
+        let hello = Some(Self::hello(id));
+        let (join, compress, seed) = (Some(join), Some(COMPRESS_BYTES_MIN), u64::from(id));
+        Settings { join, master, hello, compress, seed, ..Settings::new(HarborId::new(id)) }
+    }
+
+    /// What it says to its kind.
+    pub(crate) fn hello(id: u8) -> Hello {
+        Hello { incarnation: 1000 + u64::from(id), capabilities: Hello::PULSE | Hello::READS_COMPRESSED }
     }
 
     pub(crate) fn new(settings: Settings) -> Self {

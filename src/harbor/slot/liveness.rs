@@ -67,7 +67,7 @@ impl Slot {
 
     /// Says a word to the node of our kind.
     pub(in super::super) fn say(&mut self, word: Word, desk: &mut Desk) {
-        self.send(kin::message(desk.own, self.id, word), desk);
+        self.send(kin::spoken(desk.own, self.id, word), desk);
     }
 
     /// The link is closed with whatever is unsent, and dialled again by the side that dials.
