@@ -18,6 +18,7 @@
 //! | `logger_level` | text | `info` | `error`, `warn`, `info`, `debug` or `trace` |
 //! | `control` | path | – | the local control socket |
 //! | `default_deadline` | `"500ms"`, `"5s"`, `"1m"` | `"5s"` | the deadline of calls that bring none |
+//! | `compress` | `"off"`, or bytes: 1024–16777203 | `"off"` | payloads from this size on leave compressed, for nodes of our kind that read that, if it saves a fifth |
 //! | `service` | see [`ServiceEntry`] | – | built-in services to start |
 //!
 //! ```text
@@ -119,6 +120,9 @@ pub struct Config {
     pub stall_deadline: Duration,
     /// How long the machine of a peer, or of the master, may be unreachable before its connections end.
     pub unreachable_deadline: Duration,
+    /// Payloads of so many bytes and more leave compressed, for nodes of our kind, if that saves a fifth; `None`: none does.
+    /// It pays where bytes are dearer than the time of the I/O thread, which does it: not on a LAN.
+    pub compress: Option<usize>,
     /// Built-in services to start, for programs. On a standalone node they can be launched from the whole cluster, too.
     pub services: Vec<ServiceEntry>,
     /// What can be launched by name from the whole cluster, if this node is standalone.
@@ -229,6 +233,7 @@ impl Config {
             heartbeat_deadline: HEARTBEAT_DEADLINE,
             stall_deadline: STALL_TIME_MAX,
             unreachable_deadline: UNREACHABLE_TIME_MAX,
+            compress: None,
             services: Vec::new(),
             factories: Factories::default(),
             notes: Vec::new(),
@@ -399,6 +404,13 @@ impl Config {
     #[must_use]
     pub fn unreachable_deadline(mut self, deadline: Duration) -> Self {
         self.unreachable_deadline = deadline;
+        self
+    }
+
+    /// Lets payloads of so many bytes and more leave compressed, for nodes of our kind that read that.
+    #[must_use]
+    pub fn compress(mut self, bytes_min: usize) -> Self {
+        self.compress = Some(bytes_min);
         self
     }
 

@@ -17,8 +17,9 @@ use std::time::Duration;
 pub(super) const HARBOR_RANGE: &str = "1 to 255, or 0 for a node that is alone";
 const HARBOR_ENDS: &str = "two ids of 1 to 255, the lower one first, such as [200, 254]";
 pub(super) const THREAD_RANGE: &str = "1 to 256";
+pub(super) const COMPRESS_RANGE: &str = "\"off\", or 1024 to 16777203 bytes";
 
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "harbor",
     "lease",
     "address",
@@ -37,6 +38,7 @@ const KNOWN: [&str; 19] = [
     "heartbeat_deadline",
     "stall_deadline",
     "unreachable_deadline",
+    "compress",
     "service",
 ];
 
@@ -208,6 +210,7 @@ impl Reading {
             "unreachable_deadline" => {
                 config.unreachable_deadline = value.duration()?.unwrap_or(UNREACHABLE_TIME_MAX);
             }
+            "compress" => config.compress = value.compress()?,
             "service" => self.services(entry)?,
             _ => {}
         }
@@ -396,6 +399,16 @@ impl Value<'_> {
         let Some(value) = self.int(THREAD_RANGE)? else { return Ok(None) };
         let range = Fault::OutOfRange { key: "thread", value, range: THREAD_RANGE };
         u32::try_from(value).map(Some).map_err(|_| range)
+    }
+
+    /// From which size on; what a payload cannot have is checked with the rest of the configuration.
+    fn compress(&self) -> Result<Option<usize>, Fault> {
+        if matches!(self.literal, Literal::Text(text) if text == "off") {
+            return Ok(None);
+        }
+        let Some(value) = self.int(COMPRESS_RANGE)? else { return Ok(None) };
+        let range = Fault::OutOfRange { key: "compress", value, range: COMPRESS_RANGE };
+        usize::try_from(value).map(Some).map_err(|_| range)
     }
 
     fn level(&self) -> Result<LoggerLevel, Fault> {

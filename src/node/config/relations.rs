@@ -1,10 +1,12 @@
 //! Values that a [`Config`] can hold and a node cannot use, and keys that do not fit together.
 
 use super::address::{AddressError, HostPort, takes_any_port};
-use super::keys::{Places, THREAD_RANGE};
+use super::keys::{COMPRESS_RANGE, Places, THREAD_RANGE};
 use super::problem::{Fault, Problem, Severity};
 use super::{Config, Role};
-use crate::limits::{LOCAL_NAME_BYTES_MAX, SOCKET_PATH_BYTES_MAX, THREADS_MAX};
+use crate::limits::{
+    COMPRESS_BYTES_MIN, LOCAL_NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SOCKET_PATH_BYTES_MAX, THREADS_MAX,
+};
 use crate::message::Name;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -94,6 +96,11 @@ impl Findings {
         if let Some(threads) = config.threads.filter(|threads| !(1..=THREADS_MAX).contains(threads)) {
             let fault = Fault::OutOfRange { key: "thread", value: threads.into(), range: THREAD_RANGE };
             self.error("thread", &[], fault);
+        }
+        let sizes = COMPRESS_BYTES_MIN..=PAYLOAD_BYTES_MAX;
+        if let Some(bytes) = config.compress.filter(|bytes| !sizes.contains(bytes)) {
+            let value = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.error("compress", &[], Fault::OutOfRange { key: "compress", value, range: COMPRESS_RANGE });
         }
         if config.default_deadline < Duration::from_millis(1) || config.default_deadline > DEADLINE_MAX {
             self.error("default_deadline", &[], Fault::BadDuration { key: "default_deadline" });

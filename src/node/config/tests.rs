@@ -39,6 +39,7 @@ heartbeat = "200ms"
 heartbeat_deadline = "1s"
 stall_deadline = "0s"
 unreachable_deadline = "1m"
+compress = 65536
 
 [[service]]
 kind = "echo"
@@ -65,6 +66,7 @@ name = ".kv"
         .heartbeat(Duration::from_millis(200), Duration::from_secs(1))
         .stall_deadline(Duration::ZERO)
         .unreachable_deadline(Duration::from_secs(60))
+        .compress(65536)
         .service(ServiceKind::Echo, "ECHO")
         .service(ServiceKind::Kv, ".kv");
     assert_eq!(config, expected);
@@ -101,6 +103,17 @@ fn the_same_in_skynets_form() {
             "line 9: info: ignored, skyharbor has no use for them: bootstrap, luaservice, profile",
         ]
     );
+}
+
+#[test]
+fn compression_is_off_or_begins_at_a_size() {
+    for (value, compress) in [("\"off\"", None), ("1024", Some(1024)), ("16777203", Some(16_777_203))] {
+        let text = format!("compress = {value}");
+        assert_eq!(Config::from_toml(&text).unwrap().compress, compress, "{text}");
+        assert_eq!(skynet_text(&text).unwrap().compress, compress, "{text}");
+    }
+    assert_eq!(skynet_text("compress = '4096'").unwrap().compress, Some(4096));
+    assert_eq!(Config::local().compress, None);
 }
 
 #[test]
@@ -151,6 +164,11 @@ fn every_kind_of_error_has_its_line() {
         ("heartbeat_deadline = \"1s\"", "less than twice the heartbeat"),
         ("stall_deadline = \"2h\"", "stall_deadline must be"),
         ("unreachable_deadline = \"2s\"", "3s to 1h"),
+        ("compress = 1023", "compress is 1023, it must be \"off\", or 1024 to 16777203 bytes"),
+        ("compress = 16777204", "1024 to 16777203 bytes"),
+        ("compress = -1", "compress is -1"),
+        ("compress = \"on\"", "must be an integer"),
+        ("compress = true", "must be an integer"),
         ("bind = \"localhost\"", "the port is missing"),
         ("bind = \"::1:2526\"", "stands in brackets"),
         ("bind = [\"a:1\"]", "bind must be a text, not an array"),
