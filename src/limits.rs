@@ -291,6 +291,8 @@ const _: () = assert!(PAYLOAD_BYTES_MAX == 16_777_203);
 const _: () = assert!(LARGE_WARN_BYTES <= 8_000_000 / 2 + 300_000);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
+const _: () = assert!(READ_BYTES * COMPRESS_RATIO_MAX <= HELD_BYTES_MAX, "what one read may become");
+const _: () = assert!(COMPRESS_BYTES_MIN >= COPY_BYTES_MAX);
 const _: () = assert!(UPLINK_TURN_MESSAGES_MAX as u64 <= LANE_MESSAGES_MAX);
 const _: () = assert!(LANE_MESSAGES_MAX < LANE_ANSWERS_MAX);
 const _: () = assert!(ACCEPTS_MAX <= LISTEN_BACKLOG as usize);

@@ -42,7 +42,7 @@ impl Machine {
         let (listen, master) = ("here:1".to_owned(), "master:1".to_owned());
         settings.master = hosts.then(|| master.clone());
         settings.join = Some(Join { listen, advertise: None, master });
-        settings.hello = Some(Hello { incarnation: 1, capabilities: 0 });
+        settings.hello = Some(Hello { incarnation: 1, capabilities: Hello::READS_COMPRESSED });
         let now = Instant::from_nanos(1);
         let mut machine = Self {
             harbor: Harbor::new(settings),

@@ -3,6 +3,8 @@
 //! `FUZZ_INPUT=path` runs a single input instead, for example one that a fuzzer found.
 #![expect(unreachable_pub, reason = "the fuzzer's targets use these files as modules of a library")]
 
+#[path = "../../fuzz/src/compressed.rs"]
+mod compressed;
 #[path = "../../fuzz/src/config.rs"]
 mod config;
 #[path = "../../fuzz/src/control_decode.rs"]
@@ -38,6 +40,11 @@ fn replay(target: &str, check: fn(&[u8])) {
         let checked = std::panic::catch_unwind(|| check(&bytes));
         assert!(checked.is_ok(), "{target} fails on {}", input.display());
     }
+}
+
+#[test]
+fn compressed_inputs() {
+    replay("compressed", compressed::check);
 }
 
 #[test]
