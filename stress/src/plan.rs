@@ -61,6 +61,12 @@ pub(crate) enum Failure {
     Node(#[from] skyharbor::Error),
     #[error("the second process {0}")]
     Peer(String),
+    #[error("a process {0}")]
+    Member(String),
+    #[error("found no free ports")]
+    Ports,
+    #[error("{0} must name a built Skynet")]
+    NoSkynet(&'static str),
     #[error("{0}: {1}")]
     File(String, std::io::Error),
 }

@@ -40,6 +40,18 @@ fn links_without_the_proxy_are_killed_at_all_the_same_and_a_number_of_kills_ends
 }
 
 #[test]
+fn real_nodes_answer_in_the_mix() {
+    if std::env::var_os("SKYNET_DIR").is_none() {
+        eprintln!("SKYNET_DIR does not name a built Skynet: nothing was tested");
+        return;
+    }
+    let output = run("chaos --nodes 3 --real 2 --kills 8 --round 20 --json");
+    assert!(output.status.success(), "{output:?}");
+    let record: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("the line is JSON");
+    assert!(record["params"]["real"].as_u64() >= Some(2), "{record}");
+}
+
+#[test]
 fn a_wrong_line_is_refused() {
     for line in ["chaos --nodes 1", "chaos --faults rain", "chaos --kills-every 5", "chaos --rate 0"] {
         let output = run(line);

@@ -24,6 +24,8 @@ pub(super) struct Setting {
     pub(super) life: u32,
     pub(super) slot: u8,
     pub(super) slots: u8,
+    /// The last of them have real nodes, which nobody has to reach in the end.
+    pub(super) real: u8,
     pub(super) agents: u16,
     /// From one letter of an agent to the next.
     pub(super) period: Duration,
@@ -281,7 +283,7 @@ impl Handler<Outstanding> for Agent {
 impl Handler<Probe> for Agent {
     fn handle(&mut self, Probe: Probe, ctx: &mut Context<'_, Self>) -> Reply<u32> {
         let (answer, later) = ctx.defer();
-        let others = (0..self.setting.slots).filter(|slot| *slot != self.setting.slot);
+        let others = (0..self.setting.slots - self.setting.real).filter(|slot| *slot != self.setting.slot);
         let places: Vec<Place> = others
             .flat_map(|slot| (0..self.setting.agents).map(move |agent| Place { slot, agent }))
             .collect();

@@ -13,6 +13,9 @@ pub(crate) struct ChaosArgs {
     /// Node processes; the first one hosts the master
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=32))]
     pub(super) nodes: u8,
+    /// Real Skynet nodes besides, which answer, are killed and stopped [default: 1 if SKYNET_DIR names a built Skynet, else 0]
+    #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u8).range(0..=8))]
+    pub(super) real: Option<u8>,
     /// Services of each node that send and call
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(super) agents: u16,
@@ -87,6 +90,9 @@ pub(crate) struct MemberArgs {
     /// Slots of the cluster
     #[arg(long)]
     pub(super) slots: u8,
+    /// How many of them, the last ones, have real nodes
+    #[arg(long)]
+    pub(super) real: u8,
     /// Its services
     #[arg(long)]
     pub(super) agents: u16,

@@ -115,9 +115,16 @@ impl<'a> Checker<'a> {
 
     /// What a life sent, and how its calls ended.
     fn read_sent(&mut self, index: usize, life: &Life) {
+        let mut last: HashMap<u16, u64> = HashMap::new();
         for entry in &life.entries {
             match entry.record {
                 Record::Sent { letter, .. } => {
+                    let last = last.entry(letter.from.agent).or_default();
+                    if letter.from.life != life.life || letter.number != *last + 1 {
+                        let what = format!("its ledger has number {} behind {last}", letter.number);
+                        self.verdict.violations.push(Violation::LastWords { life: life.life, what });
+                    }
+                    *last = letter.number;
                     let message = Message {
                         letter,
                         at: entry.at,

@@ -9,6 +9,7 @@ use super::check::Violation;
 use super::history::{End, History, Strain};
 use super::process::{Identity, Process};
 use super::proxy::Proxy;
+use super::real;
 use super::schedule::{Deed, Schedule, Terms};
 use super::weather::{FAULTS, Fault, Lane, Sky};
 use crate::plan::Failure;
@@ -17,18 +18,18 @@ use crate::watch::{Board, Watch};
 use skyharbor::clock::Instant;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the nemesis looks after its processes.
 const LOOK: Duration = Duration::from_millis(2);
 /// How long a process may take to join and have its names.
-const READY_TIME_MAX: Duration = Duration::from_secs(30);
+const READY_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a process may take to end in order.
 const END_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long after everything was healed until everybody reaches everybody.
-const HEAL_TIME_MAX: Duration = Duration::from_secs(30);
+const HEAL_TIME_MAX: Duration = Duration::from_secs(60);
 /// From one try of that to the next.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 /// How much longer than deadline and slack a process may take to be quiet.
@@ -42,6 +43,8 @@ const PORT_TRIES: u32 = 200;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Deeds {
     pub(super) lives: u64,
+    /// Of these, real nodes.
+    pub(super) real: u64,
     pub(super) kills: u64,
     pub(super) stops: u64,
     pub(super) leaves: u64,
@@ -51,6 +54,8 @@ pub(super) struct Deeds {
 /// One cluster.
 pub(super) struct Cluster<'a> {
     args: &'a ChaosArgs,
+    /// Where Skynet is, and how many slots, the last ones, have real nodes.
+    skynet: Option<(PathBuf, u8)>,
     seed: u64,
     folder: &'a Path,
     watch: &'a Watch,
@@ -93,14 +98,21 @@ impl<'a> Cluster<'a> {
         folder: &'a Path,
         (watch, board): (&'a Watch, &'a Board),
     ) -> Result<Self, Failure> {
+        let skynet = match (args.real, real::skynet()) {
+            (Some(0), _) | (None, None) => None,
+            (real, Some(folder)) => Some((folder, real.unwrap_or(1))),
+            (Some(_), None) => return Err(Failure::NoSkynet(real::SKYNET_DIR)),
+        };
+        let slots = args.nodes + skynet.as_ref().map_or(0, |(_, real)| *real);
         let sky = Arc::new(Sky::default());
-        let proxy = if args.direct { None } else { Some(Proxy::start(args.nodes, Arc::clone(&sky), seed)?) };
-        let ports = free_addresses(usize::from(args.nodes) + 1)?;
+        let proxy = if args.direct { None } else { Some(Proxy::start(slots, Arc::clone(&sky), seed)?) };
+        let ports = free_addresses(usize::from(slots) + 1)?;
         if let Some(proxy) = &proxy {
-            proxy.set_master(ports[usize::from(args.nodes)]);
+            proxy.set_master(ports[usize::from(slots)]);
         }
         let mut cluster = Self {
             args,
+            skynet,
             seed,
             folder,
             watch,
@@ -108,7 +120,7 @@ impl<'a> Cluster<'a> {
             sky,
             proxy,
             ports,
-            slots: (0..args.nodes).map(|_| Slot::Vacant).collect(),
+            slots: (0..slots).map(|_| Slot::Vacant).collect(),
             past: Vec::new(),
             dues: BTreeSet::new(),
             next_harbor: 1,
@@ -116,7 +128,7 @@ impl<'a> Cluster<'a> {
             strains: Vec::new(),
             violations: Vec::new(),
         };
-        for slot in 0..args.nodes {
+        for slot in 0..slots {
             cluster.begin(slot)?;
         }
         cluster.wait_ready()?;
@@ -125,7 +137,7 @@ impl<'a> Cluster<'a> {
 
     /// Whether another process may die: each life takes a harbor id, and all slots need one in the end.
     fn has_ids(&self) -> bool {
-        self.args.same_id || self.next_harbor + u16::from(self.args.nodes) <= 255
+        self.args.same_id || usize::from(self.next_harbor) + self.slots.len() <= 255
     }
 
     /// The next life of a slot begins.
@@ -136,7 +148,7 @@ impl<'a> Cluster<'a> {
         self.deeds.lives += 1;
         let life = self.deeds.lives as u32;
         let bind = self.ports[usize::from(slot)];
-        let host = self.ports[usize::from(args.nodes)];
+        let host = self.ports[self.slots.len()];
         let (address, master) = match &self.proxy {
             Some(proxy) => {
                 proxy.admit(slot, life, harbor, bind);
@@ -145,27 +157,44 @@ impl<'a> Cluster<'a> {
             }
             None => (bind, host),
         };
-        let mut arguments: Vec<String> = [
-            ("--slots", args.nodes.to_string()),
+        let identity = Identity { life, slot, harbor };
+        let process = match &self.skynet {
+            Some((skynet, _)) if slot >= args.nodes => {
+                let terms = real::Terms { agents: args.agents, seed: self.seed, listens: bind, master };
+                Process::real(identity, self.folder, skynet, &terms)?
+            }
+            _ => {
+                let mut arguments = self.arguments();
+                let own = [("--address", address), ("--bind", bind), ("--master", master)];
+                arguments.extend(own.into_iter().flat_map(|(name, value)| [name.into(), value.to_string()]));
+                if slot == 0 {
+                    arguments.extend(["--standalone".to_owned(), host.to_string()]);
+                }
+                Process::member(identity, self.folder, &arguments)?
+            }
+        };
+        let is_ready = process.is_real();
+        self.deeds.real += u64::from(process.is_real());
+        self.slots[usize::from(slot)] = Slot::Running(process, is_ready);
+        Ok(())
+    }
+
+    /// What all members are told.
+    fn arguments(&self) -> Vec<String> {
+        let args = self.args;
+        let real = self.skynet.as_ref().map_or(0, |(_, real)| *real);
+        [
+            ("--slots", self.slots.len().to_string()),
+            ("--real", real.to_string()),
             ("--agents", args.agents.to_string()),
             ("--rate", args.rate.to_string()),
             ("--deadline", args.deadline.as_millis().to_string()),
             ("--workers", args.workers.to_string()),
             ("--seed", self.seed.to_string()),
-            ("--address", address.to_string()),
-            ("--bind", bind.to_string()),
-            ("--master", master.to_string()),
         ]
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
-        .collect();
-        if slot == 0 {
-            arguments.extend(["--standalone".to_owned(), host.to_string()]);
-        }
-        let identity = Identity { life, slot, harbor };
-        let process = Process::start(identity, self.folder, &arguments)?;
-        self.slots[usize::from(slot)] = Slot::Running(process, false);
-        Ok(())
+        .collect()
     }
 
     // Deeds.
@@ -174,7 +203,7 @@ impl<'a> Cluster<'a> {
     pub(super) fn rage(&mut self, until: Instant, enough: impl Fn(&Deeds) -> bool) -> Result<(), Failure> {
         let args = self.args;
         let terms = Terms {
-            slots: args.nodes,
+            slots: self.slots.len() as u8,
             first_victim: u8::from(!args.kill_master),
             every: [args.kills_every, args.stops_every, args.leaves_every, args.faults_every],
             faults: if args.direct { Vec::new() } else { args.faults.clone() },
@@ -205,11 +234,8 @@ impl<'a> Cluster<'a> {
         match deed {
             Deed::Weather { lanes, fault, time } => self.weather(&lanes, fault, now + time),
             Deed::Kill { slot, rest } => {
-                if let Some(mut process) = self.take_running(slot) {
-                    let at = process.kill()?;
-                    self.past.push((process, End::Killed(at)));
-                    self.deeds.kills += 1;
-                    self.dues.insert((now + rest, Due::Start(slot)));
+                if let Some(process) = self.take_running(slot) {
+                    self.kill(process, now + rest)?;
                 }
             }
             Deed::Stop { slot, time } => {
@@ -223,6 +249,9 @@ impl<'a> Cluster<'a> {
             }
             Deed::Leave { slot, rest } => {
                 if let Some(mut process) = self.take_running(slot) {
+                    if process.is_real() {
+                        return self.kill(process, now + rest);
+                    }
                     process.go_on();
                     process.dismiss();
                     self.deeds.leaves += 1;
@@ -230,6 +259,14 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn kill(&mut self, mut process: Process, next: Instant) -> Result<(), Failure> {
+        let at = process.kill()?;
+        self.dues.insert((next, Due::Start(process.slot)));
+        self.past.push((process, End::Killed(at)));
+        self.deeds.kills += 1;
         Ok(())
     }
 
@@ -271,7 +308,7 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
-        for slot in 0..self.args.nodes {
+        for slot in 0..self.slots.len() as u8 {
             self.look_after(slot, now);
         }
         let grown: u64 = self.processes().map(Process::ledger_bytes).sum();
@@ -307,6 +344,8 @@ impl<'a> Cluster<'a> {
         };
         let complaint = process.complaint();
         let what = match status {
+            // What becomes of a real node, whatever we do to it, is not ours to judge.
+            _ if process.is_real() => None,
             Some(status) if was_told && status.success() && complaint.is_empty() => None,
             Some(status) => Some(format!("it ended with {status}: {complaint}")),
             None => Some(format!("it did not leave within {END_TIME_MAX:?}: {complaint}")),
@@ -330,7 +369,7 @@ impl<'a> Cluster<'a> {
         self.wait_ready()?;
         self.silence();
         self.probe();
-        self.dismiss();
+        self.dismiss()?;
         // Whatever the proxy did to connections is known when they have ended.
         drop(self.proxy.take());
         let wounds = self.sky.take_wounds();
@@ -350,7 +389,7 @@ impl<'a> Cluster<'a> {
             if Instant::now().since(began) > READY_TIME_MAX {
                 let said = self.processes().find(|process| usize::from(process.slot) == waits_for);
                 let said = said.map(Process::complaint).unwrap_or_default();
-                return Err(Failure::Peer(format!("of slot {waits_for} was not ready in time: {said}")));
+                return Err(Failure::Member(format!("of slot {waits_for} was not ready in time: {said}")));
             }
             std::thread::sleep(LOOK);
         }
@@ -390,7 +429,7 @@ impl<'a> Cluster<'a> {
             }
         }
         let until = Instant::now() + patience;
-        for process in self.processes() {
+        for process in self.processes().filter(|process| !process.is_real()) {
             match process.hear(until.since(Instant::now())) {
                 Some(said) if is_wanted(&said) => {}
                 said => missing.push((process.life, said.unwrap_or_else(|| "no answer".into()))),
@@ -401,12 +440,17 @@ impl<'a> Cluster<'a> {
     }
 
     /// All end in order; the one that hosts the master is the last.
-    fn dismiss(&mut self) {
+    fn dismiss(&mut self) -> Result<(), Failure> {
         let at = Instant::now();
         for slot in (0..self.slots.len()).rev() {
             let Slot::Running(mut process, _) = std::mem::replace(&mut self.slots[slot], Slot::Vacant) else {
                 continue;
             };
+            if process.is_real() {
+                let at = process.kill()?;
+                self.past.push((process, End::Killed(at)));
+                continue;
+            }
             process.dismiss();
             let until = Instant::now() + END_TIME_MAX;
             let status = loop {
@@ -422,6 +466,7 @@ impl<'a> Cluster<'a> {
             }
             self.past.push((process, End::Ended(at)));
         }
+        Ok(())
     }
 }
 
@@ -444,5 +489,5 @@ fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, Failure> {
             return Ok(addresses.into_iter().collect());
         }
     }
-    Err(Failure::Peer("found no free ports".into()))
+    Err(Failure::Ports)
 }

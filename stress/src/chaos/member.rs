@@ -53,6 +53,7 @@ pub(crate) fn member(args: &MemberArgs) -> Result<(), Failure> {
         life: args.life,
         slot: args.slot,
         slots: args.slots,
+        real: args.real,
         agents: args.agents,
         period: Duration::from_secs_f64(f64::from(args.agents) / args.rate),
         deadline: Duration::from_millis(args.deadline),

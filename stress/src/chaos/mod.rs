@@ -21,6 +21,7 @@ mod outcome;
 mod process;
 mod proxy;
 mod pump;
+mod real;
 mod schedule;
 mod summary;
 mod weather;
@@ -37,6 +38,7 @@ use skyharbor::clock::Instant;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use summary::Summary;
 
 /// Violations that are printed; all are counted.
@@ -89,7 +91,9 @@ fn run(args: &ChaosArgs, seed: u64, watch: &Watch, summary: &mut Summary) -> Res
         let board = Board::new(1);
         let (history, mut violations, deeds) = {
             let name = format!("chaos, round {round}");
-            let _step = watch.step(&name, Goal::Time(time), board.clone(), Box::new(String::new));
+            let shown = Goal::Time(Duration::from_secs_f64(time.as_secs_f64().ceil()));
+            let outstanding = Box::new(|| "a ledger that grows".to_owned());
+            let _step = watch.step(&name, shown, board.clone(), outstanding);
             let seed = crate::random::mix(seed ^ round);
             let mut cluster = Cluster::start(args, seed, &folder.path, (watch, &board))?;
             cluster.rage(Instant::now() + time, enough)?;
@@ -119,9 +123,15 @@ struct Folder {
 
 impl Folder {
     fn new(keep: Option<&Path>, round: u64) -> Result<Self, Failure> {
-        let parent = keep.map_or_else(std::env::temp_dir, Path::to_owned);
-        let path = parent.join(format!("chaos-{}-{round}", std::process::id()));
-        fs::create_dir_all(&path).map_err(|error| Failure::File(path.display().to_string(), error))?;
+        let path = match keep {
+            Some(folder) => folder.join(format!("round-{round}")),
+            None => {
+                let (now, id) = (Instant::now().nanos(), std::process::id());
+                std::env::temp_dir().join(format!("chaos-{id}-{now}-{round}"))
+            }
+        };
+        let made = keep.map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::create_dir(&path));
+        made.map_err(|error| Failure::File(path.display().to_string(), error))?;
         Ok(Self { path, is_kept: std::cell::Cell::new(keep.is_some()) })
     }
 

@@ -14,7 +14,8 @@ pub(super) enum Outcome {
     NoService,
     NoName,
     PeerDown,
-    OutcomeUnknown,
+    /// The link was lost after the letter had left.
+    Unknown,
     /// The callee's node answered with an error.
     Remote,
     Full,
@@ -34,7 +35,7 @@ impl Outcome {
         Self::NoService,
         Self::NoName,
         Self::PeerDown,
-        Self::OutcomeUnknown,
+        Self::Unknown,
         Self::Remote,
         Self::Full,
         Self::Expired,
@@ -57,7 +58,7 @@ impl Outcome {
             Self::NoService => "no_service",
             Self::NoName => "no_name",
             Self::PeerDown => "peer_down",
-            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Unknown => "outcome_unknown",
             Self::Remote => "remote",
             Self::Full => "full",
             Self::Expired => "expired",
@@ -81,7 +82,7 @@ impl Outcome {
             Self::Reply
             | Self::WrongReply
             | Self::Timeout
-            | Self::OutcomeUnknown
+            | Self::Unknown
             | Self::Remote
             | Self::Shutdown
             | Self::Other => false,
@@ -90,7 +91,7 @@ impl Outcome {
 
     /// Whether the loss of a link ended the call.
     pub(super) fn is_of_lost_link(self) -> bool {
-        matches!(self, Self::PeerDown | Self::OutcomeUnknown)
+        matches!(self, Self::PeerDown | Self::Unknown)
     }
 }
 
@@ -101,7 +102,7 @@ impl From<CallError> for Outcome {
             CallError::NoService => Self::NoService,
             CallError::NoName(_) => Self::NoName,
             CallError::PeerDown(_) => Self::PeerDown,
-            CallError::OutcomeUnknown(_) => Self::OutcomeUnknown,
+            CallError::OutcomeUnknown(_) => Self::Unknown,
             CallError::Remote => Self::Remote,
             CallError::Full => Self::Full,
             CallError::Expired => Self::Expired,

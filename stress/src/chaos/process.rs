@@ -1,7 +1,7 @@
 //! The nemesis' side of one life: its process, what it is told and what it says.
 
 use super::history::{End, Life};
-use super::ledger;
+use super::{ledger, real};
 use crate::plan::Failure;
 use rustix::process::{Pid, Signal, kill_process};
 use skyharbor::clock::Instant;
@@ -19,7 +19,8 @@ pub(super) struct Process {
     pub(super) slot: u8,
     pub(super) harbor: u8,
     child: Child,
-    said: Receiver<String>,
+    /// None: it is a real node, which says nothing.
+    said: Option<Receiver<String>>,
     files: PathBuf,
     stops: Vec<(Instant, Instant)>,
     stopped: Option<Instant>,
@@ -35,34 +36,51 @@ pub(super) struct Identity {
 
 impl Process {
     /// Starts this program again as a member, with its files in `folder`.
-    pub(super) fn start(identity: Identity, folder: &Path, arguments: &[String]) -> Result<Self, Failure> {
+    pub(super) fn member(identity: Identity, folder: &Path, arguments: &[String]) -> Result<Self, Failure> {
         let Identity { life, slot, harbor } = identity;
-        let files = folder.join(format!("life-{life:05}"));
-        let stderr = File::create(files.with_extension("err")).map_err(cannot_start)?;
-        let program = std::env::current_exe().map_err(cannot_start)?;
-        let mut child = Command::new(program)
+        let files = files(folder, life);
+        let mut command = Command::new(std::env::current_exe().map_err(cannot_start)?);
+        command
             .arg("member")
             .args(["--life", &life.to_string(), "--slot", &slot.to_string(), "--harbor", &harbor.to_string()])
             .arg("--ledger")
             .arg(files.with_extension("ledger"))
             .args(arguments)
-            // Ctrl-C in a terminal is for the nemesis alone.
-            .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .map_err(cannot_start)?;
+            .stdout(Stdio::piped());
+        let mut process = Self::start(identity, files, command)?;
         let (sender, said) = mpsc::channel();
-        let stdout = child.stdout.take();
+        process.said = Some(said);
+        let stdout = process.child.stdout.take();
         let reader = std::thread::Builder::new().name("member-stdout".into()).spawn(move || {
             let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
             // It ends with the process, or with whoever listens.
             let _ = lines.map_while(Result::ok).try_for_each(|line| sender.send(line));
         });
-        let process = Self { life, slot, harbor, child, said, files, stops: Vec::new(), stopped: None };
         reader.map_err(cannot_start)?;
         Ok(process)
+    }
+
+    /// Starts a real node.
+    pub(super) fn real(
+        identity: Identity,
+        folder: &Path,
+        skynet: &Path,
+        terms: &real::Terms,
+    ) -> Result<Self, Failure> {
+        let files = files(folder, identity.life);
+        let mut command = real::command(skynet, folder, &files.with_extension("ledger"), identity, terms)?;
+        let log = File::create(files.with_extension("log")).map_err(cannot_start)?;
+        command.stdin(Stdio::null()).stdout(log);
+        Self::start(identity, files, command)
+    }
+
+    fn start(identity: Identity, files: PathBuf, mut command: Command) -> Result<Self, Failure> {
+        let Identity { life, slot, harbor } = identity;
+        let stderr = File::create(files.with_extension("err")).map_err(cannot_start)?;
+        // Ctrl-C in a terminal is for the nemesis alone.
+        let child = command.process_group(0).stderr(stderr).spawn().map_err(cannot_start)?;
+        Ok(Self { life, slot, harbor, child, said: None, files, stops: Vec::new(), stopped: None })
     }
 
     fn signal(&self, signal: Signal) {
@@ -84,6 +102,11 @@ impl Process {
         }
     }
 
+    /// Whether it is a real node.
+    pub(super) fn is_real(&self) -> bool {
+        self.said.is_none()
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
@@ -103,7 +126,7 @@ impl Process {
 
     /// The next line that it said, if it comes in time.
     pub(super) fn hear(&self, time: Duration) -> Option<String> {
-        self.said.recv_timeout(time).ok()
+        self.said.as_ref()?.recv_timeout(time).ok()
     }
 
     /// How it ended, if it has.
@@ -115,7 +138,7 @@ impl Process {
     pub(super) fn kill(&mut self) -> Result<Instant, Failure> {
         let at = Instant::now();
         self.signal(Signal::KILL);
-        self.child.wait().map_err(|error| Failure::Peer(format!("cannot be waited for: {error}")))?;
+        self.child.wait().map_err(|error| Failure::Member(format!("cannot be waited for: {error}")))?;
         if let Some(since) = self.stopped.take() {
             self.stops.push((since, at));
         }
@@ -152,6 +175,11 @@ impl Drop for Process {
     }
 }
 
+/// The path of a life's files, without their endings.
+fn files(folder: &Path, life: u32) -> PathBuf {
+    folder.join(format!("life-{life:05}"))
+}
+
 fn cannot_start(error: std::io::Error) -> Failure {
-    Failure::Peer(format!("could not be started: {error}"))
+    Failure::Member(format!("could not be started: {error}"))
 }

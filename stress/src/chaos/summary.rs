@@ -7,7 +7,7 @@ use super::letter::HEAD_BYTES;
 use super::outcome::Outcome;
 use super::weather::FAULTS;
 use crate::output::say;
-use crate::plan::{Goal, Outcome as Result, Params, Plan};
+use crate::plan::{self, Goal, Params, Plan};
 use crate::report::{self, Record};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -57,6 +57,7 @@ impl Summary {
         self.rounds += 1;
         self.violations += violations;
         self.deeds.lives += deeds.lives;
+        self.deeds.real += deeds.real;
         self.deeds.kills += deeds.kills;
         self.deeds.stops += deeds.stops;
         self.deeds.leaves += deeds.leaves;
@@ -70,7 +71,7 @@ impl Summary {
     /// Whether it was written.
     #[must_use]
     pub(super) fn print(&self, json: bool) -> bool {
-        let outcome = Result {
+        let outcome = plan::Outcome {
             msgs: self.fates.letters,
             time: Instant::now().since(self.began),
             latency: Some(self.measures.last_failed.clone()),
@@ -94,6 +95,7 @@ impl Summary {
             ("nodes", self.nodes.into()),
             ("rounds", self.rounds.into()),
             ("lives", deeds.lives.into()),
+            ("real", deeds.real.into()),
             ("kills", deeds.kills.into()),
             ("stops", deeds.stops.into()),
             ("leaves", deeds.leaves.into()),
@@ -128,12 +130,13 @@ impl Summary {
         let faults = counted(&mut FAULTS.into_iter().zip(deeds.faults));
         let lines = [
             format!(
-                "{} rounds of {} nodes in {}, seed {}: {} lives, {} killed, {} stopped, {} told to leave",
+                "{} rounds of {} nodes in {}, seed {}: {} lives, {} of them real, {} killed, {} stopped, {} told to leave",
                 self.rounds,
                 self.nodes,
                 report::duration(Instant::now().since(self.began)),
                 self.plan.seed,
                 deeds.lives,
+                deeds.real,
                 deeds.kills,
                 deeds.stops,
                 deeds.leaves

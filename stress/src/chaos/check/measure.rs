@@ -65,7 +65,7 @@ pub(super) fn measure<'a>(history: &History, messages: impl Iterator<Item = &'a 
             is_healthy(history, &history.lives[message.author], &history.lives[victim], at, ended);
         measures.timeouts += u64::from(waited && is_healthy && outcome == Outcome::Timeout);
         // Sent to the dead before its end was known. By name it may have gone to the next life.
-        let is_late = message.at > at && !message.letter.form.by_name && outcome == Outcome::OutcomeUnknown;
+        let is_late = message.at > at && !message.letter.form.by_name && outcome == Outcome::Unknown;
         let is_failed = (waited && outcome.is_of_lost_link()) || is_late;
         if is_failed {
             let (any, healthy) = last.entry(victim).or_default();

@@ -209,7 +209,7 @@ fn a_lie_about_not_sent_is_found() {
         story.notes(1, 20, Record::Refused { agent: 0, number: 3, outcome });
         assert_eq!(story.violations(), [Violation::Lie { letter: letter(1, 3, 2), outcome }]);
     }
-    for outcome in [Outcome::Timeout, Outcome::OutcomeUnknown, Outcome::Remote] {
+    for outcome in [Outcome::Timeout, Outcome::Unknown, Outcome::Remote] {
         let mut story = healthy();
         story.sends(20, call(1, 3, 2));
         story.gets(2, 21, call(1, 3, 2));
@@ -319,6 +319,10 @@ fn last_words_must_be_said_and_say_that_all_is_well() {
         assert!(matches!(story.violations()[..], [Violation::LastWords { life: 1, .. }]));
     }
     let mut story = healthy();
+    story.sends(20, letter(1, 4, 2));
+    story.gets(2, 21, letter(1, 4, 2));
+    assert!(matches!(story.violations()[..], [Violation::LastWords { life: 1, .. }]), "a record is missing");
+    let mut story = healthy();
     story.life(2).is_whole = false;
     assert!(matches!(story.violations()[..], [Violation::LastWords { life: 2, .. }]));
 }
@@ -344,7 +348,7 @@ fn what_waited_for_a_killed_process_is_measured_on_healthy_links() {
         let mut story = healthy();
         story.sends(4000, call(1, 3, 2));
         story.is_killed(2, 5000);
-        story.ends(5020, call(1, 3, 2), Outcome::OutcomeUnknown, 0);
+        story.ends(5020, call(1, 3, 2), Outcome::Unknown, 0);
         story.notes(1, 5030, Record::Down { agent: 0, harbor: 12 });
         story.0.strains.extend(strain);
         story.judge().measures
