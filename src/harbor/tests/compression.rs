@@ -16,7 +16,7 @@ fn linked(reads: bool) -> (Bench, ConnId) {
 }
 
 fn hello(reads: bool) -> Hello {
-    Hello { incarnation: 1, capabilities: if reads { Hello::READS_COMPRESSED } else { 2 } }
+    Hello { incarnation: 1, capabilities: if reads { Hello::READS_COMPRESSED } else { 4 } }
 }
 
 /// What node 2 writes.
