@@ -183,7 +183,7 @@ pub(super) fn local_name(socket: &Socket) -> io::Result<String> {
 }
 
 /// A socket that dials: it is connected at once, or refused.
-pub(super) fn dial(address: SocketAddr) -> io::Result<Socket> {
+pub(super) fn dial(address: SocketAddr, _unreachable: Duration) -> io::Result<Socket> {
     let (socket, listener) = with(|world| {
         let listens =
             |(_, state): &(&u64, &State)| matches!(state.role, Role::Listener(at, _) if at == address);
@@ -214,11 +214,21 @@ pub(super) fn dialled(socket: &Socket) -> Option<io::Result<()>> {
 }
 
 /// Accepts one connection.
-pub(super) fn accept(listener: &Socket) -> Result<Socket, AcceptFailure> {
+pub(super) fn accept(listener: &Socket, _unreachable: Duration) -> Result<Socket, AcceptFailure> {
     with(|world| match world.role(listener.0) {
         Role::Listener(_, backlog) => backlog.pop_front().ok_or(AcceptFailure::Nobody),
         Role::Gone | Role::Stream { .. } => Err(AcceptFailure::Lost),
     })
+}
+
+/// Nothing is ever unreachable in memory: there is nothing to look for.
+pub(super) fn probe(_socket: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// As before a probe.
+pub(super) fn probe_no_more(_socket: &Socket, _unreachable: Duration) -> io::Result<()> {
+    Ok(())
 }
 
 /// Writes some of it.

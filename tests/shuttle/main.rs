@@ -184,7 +184,7 @@ fn calls_to_a_service_that_is_killed() {
 #[test]
 fn a_node_that_leaves_under_traffic() {
     explore(|| {
-        let Pair { one, two, asker, echo } = Pair::linked();
+        let Pair { one, two, asker, .. } = Pair::linked();
         let leaver = thread::spawn(move || two.shutdown(secs(10)).expect("all threads of node 2 end"));
         let outcomes = one.call_blocking(&asker, Ask(4), NEVER).expect("the asker lives");
         assert_eq!(outcomes.len(), 4);
