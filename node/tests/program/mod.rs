@@ -114,6 +114,11 @@ impl Program {
         self.seen.join("\n")
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Its control socket.
     pub(crate) fn control(&self) -> &Path {
         &self.control
