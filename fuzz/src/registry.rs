@@ -1,13 +1,13 @@
 //! Any bytes on the control links of a master and of a slave: no panic, nothing for a connection that is closed, and
-//! every waiter is answered once.
+//! every waiter is answered once, and what only our kind says goes to nobody else. An odd length makes both of our kind.
 //!
 //! The input is a row of steps: a byte that says which, a byte for its subject, a length byte, that many bytes.
 
 use skyharbor::clock::Instant;
 use skyharbor::message::Waiter;
 use skyharbor::registry::{Bounds, Master, MasterOutput, Slave, SlaveOutput};
-use skyharbor::wire::ConnId;
 use skyharbor::wire::control::{Decoder, Packet, encode};
+use skyharbor::wire::{ConnId, Hello, Trailing};
 use skyharbor::{Handle, HarborId, Name, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,6 +15,9 @@ use std::time::Duration;
 struct Nodes {
     now: Instant,
     master: Master,
+    /// Connections whose hello said of what kind they are.
+    greeted: BTreeSet<ConnId>,
+    are_kin: bool,
     links: BTreeMap<ConnId, Decoder>,
     conn_last: u64,
     slave: Slave,
@@ -25,7 +28,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    fn new() -> Self {
+    fn new(are_kin: bool) -> Self {
         let bounds = Bounds {
             names_max: 8,
             names_waited_max: 4,
@@ -33,12 +36,20 @@ impl Nodes {
             guests_max: 4,
             ..Bounds::default()
         };
+        let (mut master, mut slave) = (Master::new(bounds), Slave::new(HarborId::new(5), bounds));
+        if are_kin {
+            let hello = Hello { incarnation: 7, capabilities: 0 };
+            master.seek_kin(hello);
+            slave.seek_kin(hello);
+        }
         Self {
             now: Instant::default(),
-            master: Master::new(bounds),
+            master,
+            greeted: BTreeSet::new(),
+            are_kin,
             links: BTreeMap::new(),
             conn_last: 0,
-            slave: Slave::new(HarborId::new(5), bounds),
+            slave,
             control: None,
             linked: BTreeSet::new(),
             session_last: 0,
@@ -98,7 +109,12 @@ impl Nodes {
     fn feed_master(&mut self, conn: ConnId, mut bytes: &[u8]) {
         while let Some(decoder) = self.links.get_mut(&conn) {
             match decoder.feed(&mut bytes) {
-                Ok(Some(received)) => self.master.handle_packet(self.now, conn, received.packet),
+                Ok(Some(received)) => {
+                    if Trailing::read(&received.extra).hello().is_some() {
+                        self.greeted.insert(conn);
+                    }
+                    self.master.handle_packet(self.now, conn, received);
+                }
                 Ok(None) => break,
                 Err(fault) => self.master.handle_fault(self.now, conn, fault),
             }
@@ -109,7 +125,7 @@ impl Nodes {
     fn feed_slave(&mut self, mut bytes: &[u8]) {
         while let Some((conn, decoder)) = &mut self.control {
             match decoder.feed(&mut bytes) {
-                Ok(Some(received)) => self.slave.handle_packet(self.now, *conn, received.packet),
+                Ok(Some(received)) => self.slave.handle_packet(self.now, *conn, received),
                 Ok(None) => break,
                 Err(fault) => self.slave.handle_fault(self.now, *conn, fault),
             }
@@ -146,7 +162,9 @@ impl Nodes {
     fn drain(&mut self) {
         while let Some(output) = self.master.poll_output() {
             match output {
-                MasterOutput::SendPacket { conn, packet, .. } => {
+                MasterOutput::SendPacket { conn, packet, trailing } => {
+                    let may_know = self.are_kin && self.greeted.contains(&conn);
+                    assert!(may_know || trailing == Trailing::Nothing, "ours goes to a real node");
                     assert!(self.links.contains_key(&conn), "a packet for a closed connection");
                     check_packet(&packet);
                 }
@@ -166,7 +184,7 @@ impl Nodes {
                         self.control = None;
                     }
                 }
-                SlaveOutput::Kin { id } => unreachable!("nobody looked for {id}"),
+                SlaveOutput::Kin { .. } => assert!(self.are_kin),
                 SlaveOutput::Dial { id, .. } => assert!(id.get() != 5 && !self.linked.contains(&id.get())),
                 SlaveOutput::Relocated { id, .. } => assert!(self.linked.contains(&id.get())),
                 SlaveOutput::Answer { waiter, .. } => {
@@ -198,14 +216,14 @@ fn check_packet(packet: &Packet) {
 
 /// One input.
 pub fn check(input: &[u8]) {
-    let mut nodes = Nodes::new();
+    let mut nodes = Nodes::new(input.len() % 2 == 1);
     let mut rest = input;
     while let [step, subject, len, later @ ..] = rest {
         let (bytes, later) = later.split_at(later.len().min(usize::from(*len)));
         nodes.step(*step, *subject, bytes);
         rest = later;
     }
-    nodes.now = nodes.now + Duration::from_secs(2);
+    nodes.now = nodes.now + Duration::from_secs(10);
     nodes.slave.handle_timeout(nodes.now);
     nodes.drain();
     assert!(nodes.waiting.is_empty(), "every waiter is answered in the end");
