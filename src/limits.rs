@@ -78,8 +78,8 @@ pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long whoever registers a name waits for the master's word on it, before it has the name inside the node alone.
 pub const CLAIM_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a master that was away waits for those who registered a name meanwhile, before the first of them has it for good:
-/// the longest pause before they dial it, and the time that dialling takes.
-pub const TIE_TIME_MAX: Duration = Duration::from_secs(10);
+/// the longest pause before they dial it, the time that dialling takes, and that of a join.
+pub const TIE_TIME_MAX: Duration = Duration::from_secs(20);
 /// Unsent bytes of a control link above which its peer is taken for dead.
 pub const CONTROL_UNSENT_MAX: usize = 4 << 20;
 /// Accepted connections that have not said who they are: all nodes of a cluster may dial a joiner at once, and real ones
@@ -302,7 +302,10 @@ const _: () = assert!(SERI_BYTES_MAX < 1 << 31, "array lengths are signed 32-bit
 const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
 const _: () =
     assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
-const _: () = assert!(REDIAL_TIME_MAX.as_nanos() + HANDSHAKE_TIME_MAX.as_nanos() <= TIE_TIME_MAX.as_nanos());
+const _: () = assert!(
+    REDIAL_TIME_MAX.as_nanos() + HANDSHAKE_TIME_MAX.as_nanos() + JOIN_TIME_MAX.as_nanos()
+        <= TIE_TIME_MAX.as_nanos()
+);
 const _: () = assert!(2 * HEARTBEAT_TIME.as_nanos() <= HEARTBEAT_DEADLINE.as_nanos());
 const _: () =
     assert!(STALL_TIME_MAX.as_nanos() < UNREACHABLE_TIME_MAX.as_nanos(), "the system also ends what stalls");

@@ -214,7 +214,10 @@ impl Master {
             ) => self.refuse(conn, Refusal::NotHello),
             (Some(Link::Member { id, .. }), Packet::Register { name, handle }) => {
                 let id = *id;
-                self.register(now, (conn, id), name, handle, Claim::of(trailing));
+                // Only our kind has epochs, and only for names of its own.
+                let is_trusted = self.is_kin(conn) && handle.harbor() == id;
+                let claim = Claim::of(if is_trusted { trailing } else { Trailing::Nothing });
+                self.register(now, (conn, id), name, handle, claim);
             }
             (Some(Link::Member { .. }), Packet::Query { name }) => self.answer(conn, name),
             (

@@ -382,7 +382,7 @@ impl Slave {
         link.into_iter()
             .chain(self.names.deadline())
             .chain(self.claims.deadline())
-            .chain(self.vacancies.deadline())
+            .chain(self.vacancy_deadline())
             .min()
     }
 

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// life: an incarnation is a time in seconds.
 const EPOCHS_OF_INCARNATION: u64 = 1 << 24;
 
+/// Above all epochs of the next centuries.
+const EPOCH_END: u64 = 1 << 62;
+
 /// Why a node says that it has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
@@ -80,8 +83,8 @@ impl Epochs {
         match claim {
             Claim::New => false,
             Claim::Unconfirmed => tenure.tie_until.is_some_and(|until| now < until) && id < owner,
-            // A number that this life has not given yet is of another life, whatever the clock said then.
-            Claim::Confirmed(epoch) if epoch >= self.next && !tenure.is_brought => true,
+            // An id serves once in a life: a number that is brought along is of an earlier one, whatever the clock said then.
+            Claim::Confirmed(_) if !tenure.is_brought => true,
             Claim::Confirmed(epoch) => (epoch, id) < (tenure.epoch, owner),
         }
     }
@@ -108,9 +111,9 @@ impl Epochs {
         if is_older { self.confirm(now, claim.0) } else { tenure }
     }
 
-    /// Numbers that were given are not given again.
+    /// Numbers that were given are not given again. One that no master can have given does not use them up.
     pub(super) fn hear(&mut self, claim: Claim) {
-        if let Claim::Confirmed(epoch) = claim {
+        if let Claim::Confirmed(epoch @ ..EPOCH_END) = claim {
             self.next = self.next.max(epoch.saturating_add(1));
         }
     }

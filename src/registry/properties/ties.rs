@@ -78,6 +78,60 @@ proptest! {
     }
 }
 
+/// The master began again within a second, so its first numbers are those of its last life.
+#[test]
+fn a_master_whose_clock_did_not_move_gives_no_name_away() {
+    let base = 9 << 24;
+    let replays = [(1, 0, base + 20), (1, 1, base + 30)];
+    for order in orders(replays.len()) {
+        let mut master = Master::new(Bounds::default());
+        master.seek_kin(life(9));
+        for node in [1, 2] {
+            master.handle_accepted(at(0), ConnId::new(node));
+            master.handle_packet(
+                at(0),
+                ConnId::new(node),
+                Trailing::Hello(life(1)).behind(hello(node as u8)),
+            );
+        }
+        let mut register = |node: u8, text: u8, trailing: Trailing| {
+            let packet = Packet::Register { name: packet_name(text), handle: handle(node, 0) };
+            master.handle_packet(at(1), ConnId::new(node.into()), trailing.behind(packet));
+        };
+        register(2, 0, Trailing::Nothing);
+        for index in &order {
+            let (node, text, epoch) = replays[*index];
+            register(node, text, Trailing::Epoch(epoch));
+        }
+        let owner = master.names().find(|(name, _)| **name == packet_name(0)).map(|(_, handle)| handle);
+        assert_eq!(owner, Some(handle(1, 0)), "{order:?}");
+    }
+}
+
+/// Epochs count for nodes of our kind, and for their own names.
+#[test]
+fn who_is_not_of_our_kind_or_not_the_owner_brings_no_epoch() {
+    let mut master = Master::new(Bounds::default());
+    master.seek_kin(life(9));
+    for node in 1..=4u8 {
+        let conn = ConnId::new(node.into());
+        let about = if node == 3 { Trailing::Nothing } else { Trailing::Hello(life(1)) };
+        master.handle_accepted(at(0), conn);
+        master.handle_packet(at(0), conn, about.behind(hello(node)));
+    }
+    let mut register = |conn: u8, owner: u8, epoch: u64| {
+        let packet = Packet::Register { name: packet_name(0), handle: handle(owner, 0) };
+        master.handle_packet(at(1), ConnId::new(conn.into()), Trailing::Epoch(epoch).behind(packet));
+        master.names().next().map(|(_, owner)| owner.harbor().get())
+    };
+    assert_eq!(register(2, 2, 20), Some(2));
+    assert_eq!(register(3, 3, 1), Some(2), "a node that did not say who it is");
+    // Another speaks for the owner and would make its claim older; then a claim in between still wins.
+    assert_eq!(register(4, 2, 1), Some(2));
+    assert_eq!(register(1, 1, 10), Some(1));
+    assert_eq!(register(4, 4, u64::MAX), Some(1), "no number is used up by it");
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Usual(ClusterOp),

@@ -36,12 +36,6 @@ pub(super) struct Vacancies {
     given: BTreeMap<Name, Option<Handle>>,
 }
 
-impl Vacancies {
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.due.values().min().copied()
-    }
-}
-
 impl Slave {
     /// The master reported this node dead, or the link to it is lost.
     pub(super) fn note_gone(&mut self, now: Instant, id: HarborId) {
@@ -76,13 +70,25 @@ impl Slave {
         !self.has_kin_master() && !(1..self.own.get()).map(HarborId::new).any(|id| is_lower(&id))
     }
 
+    /// Whether the master can be asked; deaths of before are remembered until then.
+    fn asks_for_the_dead(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    /// When [`Slave::expire_vacancies`] has something to do.
+    pub(super) fn vacancy_deadline(&self) -> Option<Instant> {
+        self.vacancies.due.values().min().copied().filter(|_| self.asks_for_the_dead())
+    }
+
     /// Asks for the names of those who did not come back. All of the dead are looked through: who stood in for them may be
     /// dead by now.
     pub(super) fn expire_vacancies(&mut self, now: Instant) {
+        if !self.asks_for_the_dead() {
+            return;
+        }
         let before = self.vacancies.due.len();
         self.vacancies.due.retain(|_, deadline| *deadline > now);
-        let is_ready = matches!(self.state, State::Ready { .. });
-        if self.vacancies.due.len() == before || !is_ready || !self.stands_in() {
+        if self.vacancies.due.len() == before || !self.stands_in() {
             return;
         }
         let is_lost = |(name, owner): &(Name, Handle)| {
@@ -101,7 +107,9 @@ impl Slave {
 
     /// The master has said who has the name.
     pub(super) fn vacate(&mut self, name: Name) {
-        let is_free = self.names.owner(&name).is_some_and(|owner| self.is_lost(owner.harbor()));
+        // A real newcomer may have come since the question.
+        let is_free = |owner: Handle| self.is_lost(owner.harbor()) && !self.has_heir(owner.harbor());
+        let is_free = self.names.owner(&name).is_some_and(is_free);
         if is_free && self.stands_in() {
             let nobody = Handle::new(self.own, SERVICE_ID_VACANT);
             let learnt = self.names.learn(name, nobody, None, &self.bounds);
@@ -128,7 +136,8 @@ impl Slave {
             return false;
         }
         let other = self.vacancies.given.remove(name).flatten();
-        let living = other.filter(|owner| !self.is_lost(owner.harbor()));
+        let is_living = |owner: &Handle| owner.local() != SERVICE_ID_VACANT && !self.is_lost(owner.harbor());
+        let living = other.filter(is_living);
         if let Some(owner) = living {
             self.send_if_ready(Packet::Register { name: (*name).into(), handle: owner });
         }

@@ -115,6 +115,51 @@ fn g14_who_is_not_certainly_gone_keeps_its_names() {
 }
 
 #[test]
+fn g14_an_heir_that_comes_behind_the_question_keeps_the_name() {
+    let mut slave = lowest();
+    hear(&mut slave, named("A", 0x0200_0009));
+    die(&mut slave, 2);
+    wait(&mut slave);
+    hear(&mut slave, newcomer(9));
+    hear(&mut slave, named("A", 0x0200_0009));
+    assert_eq!(hear(&mut slave, own_name()), "", "its start would fail if it were told of the name");
+}
+
+#[test]
+fn g14_a_death_while_the_node_joins_is_remembered() {
+    let mut slave = Slave::new(id(OWN), Bounds::default());
+    slave.seek_kin(HELLO);
+    slave.handle_connected(START, LINK, "here:1");
+    slave.handle_packet(START, LINK, Packet::Wait { n: 3 });
+    hear(&mut slave, own_name());
+    for n in [2, 8] {
+        slave.handle_linked(START, id(n));
+    }
+    hear(&mut slave, named("A", 0x0200_0009));
+    die(&mut slave, 2);
+    assert!(!wait(&mut slave).contains("Q \"A\""), "one that was announced is missing yet");
+    assert!(
+        slave.poll_timeout().is_some_and(|deadline| deadline > GONE),
+        "it waits for that one, not for the dead"
+    );
+    slave.handle_linked(GONE, id(9));
+    drain(&mut slave);
+    assert_eq!(slave.poll_timeout(), Some(GONE));
+    assert!(wait(&mut slave).contains("1: Q \"A\""));
+}
+
+#[test]
+fn g14_two_that_do_it_at_once_are_no_owners() {
+    let mut slave = lowest();
+    hear(&mut slave, named("A", 0x0200_0009));
+    die(&mut slave, 2);
+    wait(&mut slave);
+    assert!(hear(&mut slave, own_name()).contains("R \"A\" :05000006"));
+    hear(&mut slave, named("A", 0x0700_0006));
+    assert!(!hear(&mut slave, named("A", 0x0500_0006)).contains("R "), "nobody is given it back");
+}
+
+#[test]
 fn g14_an_owner_that_came_back_keeps_the_name_whenever_it_is_heard_of() {
     let asked = || {
         let mut slave = lowest();
