@@ -364,7 +364,7 @@ impl Poller {
                 state.watch = Some((Arc::clone(self), event));
             }
         });
-        self.notify()
+        Ok(())
     }
 
     pub(super) fn delete(&self, socket: &Socket) -> io::Result<()> {

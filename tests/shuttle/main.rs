@@ -5,7 +5,8 @@
 //! RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release --test shuttle
 //! ```
 //!
-//! `SCHEDULES=n` is how many orders of each kind a test tries. A failure prints the schedule that shows it again.
+//! `SCHEDULES=n` is how many orders of each kind a test tries. A failure prints its schedule; hashes and jitter are drawn anew by each
+//! run, so it may take another search to see it again.
 #![cfg(shuttle)]
 
 use serde::{Deserialize, Serialize};
