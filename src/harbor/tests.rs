@@ -14,6 +14,7 @@ mod calls;
 mod compression;
 mod kin;
 mod liveness;
+mod memory;
 mod random;
 
 /// One machine whose peers are played by hand.
