@@ -60,7 +60,8 @@ fn greet(listener: &TcpListener, answer: &[u8]) -> TcpStream {
     control.write_all(answer).unwrap();
     let mut drain = control.try_clone().unwrap();
     // Whatever else it says is not listened to.
-    std::thread::spawn(move || std::io::copy(&mut drain, &mut std::io::sink()));
+    let listen = move || std::io::copy(&mut drain, &mut std::io::sink());
+    std::thread::Builder::new().name("drain".into()).spawn(listen).expect("a thread");
     control
 }
 
