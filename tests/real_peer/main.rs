@@ -17,7 +17,6 @@ mod frame;
 mod joins;
 mod kin;
 mod limits;
-mod lives;
 mod master;
 mod names;
 mod ours;
