@@ -1,6 +1,6 @@
 //! Nodes of our kind find each other under any master, and real nodes do not notice.
 
-use crate::frame::{LUA, Message};
+use skyharbor::sim::real::{LUA, Message};
 use crate::joins::{cluster, host, serve};
 use crate::ours::{ECHO, Ours, Outcome, SETTLED};
 use crate::world::{Cut, Host, World};
