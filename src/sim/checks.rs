@@ -4,6 +4,7 @@ use super::case::{Place, Way};
 use super::node::{Host, VACANT, bounds, name_of, shared_name};
 use super::oracle::{Sent, Uid, Whom};
 use super::services::Letter;
+use super::tcp::{End, Side, TcpId};
 use super::world::{Due, START, World};
 use crate::message::{Handle, HarborId, HarborRequest, Name, Session, Status, Waiter};
 use std::collections::BTreeSet;
@@ -75,6 +76,34 @@ impl World<'_> {
         let most = ways * windows * 2 * plan.delay_max + 10 * plan.delay_max;
         let took = self.now - sent.at;
         assert!(took <= most, "I13: a message of {:?} to {to:?} took {took} ns, {most} at most", sent.from);
+    }
+
+    // Detection (I12).
+
+    /// From now on nothing comes to this side. If both nodes are of our kind and have met, its machine finds that in time.
+    pub(super) fn expect_down(&mut self, tcp: TcpId, side: Side) {
+        let bounds = bounds(&self.case.plan);
+        let time = bounds.heartbeat_deadline + 2 * bounds.heartbeat;
+        let slack = 20 * self.case.plan.delay_max;
+        let since = self.now;
+        self.after(time.as_nanos() as u64 + slack, Due::Detected { tcp, side, since });
+    }
+
+    /// The link is down by now, unless something came, or its node was not well itself.
+    pub(super) fn check_detected(&mut self, tcp: TcpId, side: Side, since: u64) {
+        let Some(open) = self.tcps.get_mut(&tcp) else { return };
+        let ((node, life), (other, _)) = (open.node(side), open.node(side.other()));
+        let is_silent = open.towards(side).is_lost || open.end(side.other()) == End::Gone;
+        let way = self.blocks[other * self.nodes.len() + node][open.door as usize];
+        let was_cut = way.0 <= since && way.1 > self.now;
+        let was_paused = self.nodes[other].condition.paused > self.now;
+        let was_well = self.nodes[node].condition.sick < since;
+        let peer = self.nodes[other].id;
+        let knows = |host: &Host| matches!(host, Host::Ours(ours) if ours.harbor.kin(peer).is_some());
+        if (is_silent || was_cut || was_paused) && was_well && self.nodes[node].life == life {
+            let is_deaf = knows(&self.nodes[node].host) && self.oracle.link(node, peer) == Some(tcp);
+            assert!(!is_deaf, "I12: node {node} has not found that its link to {peer} is dead");
+        }
     }
 
     // Refusals (I6).

@@ -56,7 +56,7 @@ fn reals(nodes: u64, rng: &mut Rng) -> u64 {
 
 fn short(seed: u64, rng: &mut Rng) -> Plan {
     let nodes = nodes(rng);
-    let window_min = if rng.chance(20) { rng.in_range(16..500) } else { 500 };
+    let window_min = if rng.chance(20) { rng.in_range(256..500) } else { 500 };
     let reals = reals(nodes, rng);
     Plan {
         seed,

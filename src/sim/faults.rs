@@ -105,6 +105,7 @@ impl World<'_> {
         for (tcp, side) in self.conns_of(node) {
             self.drop_end(tcp, side);
             self.after(self.case.plan.dead_after, Due::GivenUp { tcp, side: side.other() });
+            self.expect_down(tcp, side.other());
         }
     }
 
@@ -226,6 +227,11 @@ impl World<'_> {
         if sick > 0 {
             self.touch(|tcp| tcp.side_of(node).is_some());
         }
+        if let Fault::Pause { .. } = fault {
+            for (tcp, side) in self.conns_of(node) {
+                self.expect_down(tcp, side.other());
+            }
+        }
         true
     }
 
@@ -258,6 +264,10 @@ impl World<'_> {
         };
         self.touch(crosses);
         // A master burns the ids of the dead: a member that its system gives up would never come back.
+        let cut: Vec<TcpId> = self.tcps.iter().filter(|(_, tcp)| crosses(tcp)).map(|(id, _)| *id).collect();
+        for (tcp, side) in cut.into_iter().flat_map(|tcp| Side::BOTH.map(|side| (tcp, side))) {
+            self.expect_down(tcp, side);
+        }
         let may_die = |tcp: &Tcp| tcp.door == Door::Links || self.case.plan.keeps_ids == 1;
         if time >= self.case.plan.dead_after {
             let crossing = self.tcps.iter().filter(|(_, tcp)| crosses(tcp) && may_die(tcp));
@@ -306,6 +316,7 @@ impl World<'_> {
                 open.towards(side).is_lost = true;
             }
             self.after(self.case.plan.dead_after, Due::GivenUp { tcp, side });
+            self.expect_down(tcp, side);
         }
         true
     }
@@ -315,6 +326,7 @@ impl World<'_> {
         let Some(side) = self.tcps.get(&tcp).and_then(|open| open.side_of(forgets)) else { return false };
         self.marks[tcp as usize].touched = true;
         self.after(self.case.plan.dead_after, Due::GivenUp { tcp, side: side.other() });
+        self.expect_down(tcp, side.other());
         self.forget_end(tcp, side);
         true
     }

@@ -397,6 +397,25 @@ impl World<'_> {
         }
     }
 
+    /// A machine wants its system to look whether the other end still knows a connection.
+    pub(super) fn ask_system(&mut self, node: usize, conn: u64) {
+        if let Some(&(tcp, side)) = self.nodes[node].conns.get(&conn) {
+            self.after(2 * self.case.plan.delay_max, Due::Probed { tcp, side });
+        }
+    }
+
+    /// If it does not, and can say so, the connection is reset.
+    pub(super) fn probed(&mut self, tcp: TcpId, side: Side) {
+        let Some(open) = self.tcps.get_mut(&tcp) else { return };
+        let (node, other) = (open.node(side).0, open.node(side.other()).0);
+        let is_lost = open.towards(side).is_lost || self.nodes[other].is_off;
+        let Some(open) = self.tcps.get(&tcp) else { return };
+        let is_cut = self.blocked_until(node, other, open.door).is_some() || self.blocked_towards(open, side).is_some();
+        if open.end(side.other()) == End::Gone && !is_lost && !is_cut {
+            self.reset_by(tcp, side.other());
+        }
+    }
+
     /// The system has waited long enough for the other end: if it still does not answer, the process is told.
     pub(super) fn give_up_connection(&mut self, tcp: TcpId, side: Side) {
         let Some(open) = self.tcps.get_mut(&tcp) else { return };

@@ -255,7 +255,9 @@ fn settings(plan: &Plan, index: usize, own: HarborId, incarnation: u64, seed: u6
     Settings {
         join: Some(join),
         master: (index == 0).then(|| MASTER_ADDRESS.to_owned()),
-        hello: (plan.kin == 1).then_some(Hello { incarnation, capabilities: 0 }),
+        hello: (plan.kin == 1).then_some(Hello { incarnation, capabilities: Hello::PULSE }),
+        // Some compress what they send.
+        compress: (index % 2 == 1).then_some(64),
         bounds,
         seed,
         ..Settings::new(own)
@@ -268,6 +270,10 @@ fn small_bounds() -> Bounds {
         held_messages_max: 60,
         held_time_max: Duration::from_millis(400),
         handshake_time_max: Duration::from_millis(100),
+        heartbeat: Duration::from_millis(60),
+        heartbeat_deadline: Duration::from_millis(200),
+        probe_time_max: Duration::from_millis(100),
+        stall_time_max: Duration::from_millis(400),
         redial_time_min: Duration::from_millis(5),
         redial_time_max: Duration::from_millis(80),
         leave_time_max: Duration::from_millis(50),

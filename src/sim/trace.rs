@@ -48,6 +48,8 @@ impl Trace {
             Due::Look => [16, 0, 0],
             Due::Heal => [17, 0, 0],
             Due::Probe => [18, 0, 0],
+            Due::Probed { tcp, side } => [19, tcp.into(), side as u64],
+            Due::Detected { tcp, side, .. } => [20, tcp.into(), side as u64],
         };
         self.add(&[now]);
         self.add(&numbers);
@@ -68,6 +70,7 @@ impl Trace {
             Action::StopListening(listener) => self.add(&[102, node, *listener as u64]),
             Action::Connect { conn, .. } => self.add(&[103, node, conn.number()]),
             Action::Close { conn } => self.add(&[104, node, conn.number()]),
+            Action::Probe { conn } => self.add(&[116, node, conn.number()]),
             Action::Deliver(envelope) => {
                 self.add(&[105, node]);
                 self.envelope(envelope);

@@ -92,6 +92,10 @@ pub(super) enum Due {
         tcp: TcpId,
         side: Side,
     },
+    /// The system asks the other end whether it still knows the connection.
+    Probed { tcp: TcpId, side: Side },
+    /// The machine must have found by now that its link is dead.
+    Detected { tcp: TcpId, side: Side, since: u64 },
     /// The system gives up a connection whose other end has not answered for long.
     GivenUp {
         tcp: TcpId,
@@ -312,6 +316,7 @@ impl<'a> World<'a> {
                 | Act::Kill { who } => Some(who.node.into()),
                 Act::Fault(_) => None,
             },
+            Due::Probed { .. } | Due::Detected { .. } => None,
             Due::Boot { .. } | Due::Dial { .. } | Due::Depart { .. } | Due::Look | Due::Heal | Due::Probe => {
                 None
             }
@@ -349,6 +354,8 @@ impl<'a> World<'a> {
             Due::Refused { node, life, conn, kind } => self.refused(node, life, conn, kind),
             Due::Arrive { tcp, side } => self.arrive(tcp, side),
             Due::Writable { tcp, side } => self.writable(tcp, side),
+            Due::Probed { tcp, side } => self.probed(tcp, side),
+            Due::Detected { tcp, side, since } => self.check_detected(tcp, side, since),
             Due::GivenUp { tcp, side } => self.give_up_connection(tcp, side),
             Due::Wake { node, life } => self.wake(node, life),
             Due::Register { uid } => self.register(uid),
@@ -465,6 +472,7 @@ impl<'a> World<'a> {
             Action::StopListening(listener) => self.nodes[node].listens[door_of(listener) as usize] = false,
             Action::Connect { conn, address } => self.connect(node, life, conn.number(), &address),
             Action::Close { conn } => self.close(node, conn.number()),
+            Action::Probe { conn } => self.ask_system(node, conn.number()),
             Action::Deliver(envelope) => self.deliver(node, envelope, true),
             Action::Complete(envelope) => self.deliver(node, envelope, false),
             Action::Answer { waiter, answer } => self.answered(node, waiter, &answer),
