@@ -123,7 +123,8 @@ pub struct Intake {
     pub dropped: u64,
     /// Delivered frames of type DEBUG.
     pub debug: u64,
-    /// ERROR frames with a session for which no call is out, or that call a service of another node dead: dropped.
+    /// RESPONSE and ERROR frames for which no call is out (it was answered before, or its deadline has passed), and ERROR
+    /// frames that call a service of another node dead: dropped.
     pub stray: u64,
     /// Delivered frames whose source is a service of another node than the link's, or nobody.
     pub foreign: u64,

@@ -48,22 +48,22 @@ fn count(peer: HarborId, envelope: &Envelope, desk: &mut Desk) {
     }
 }
 
-/// An answer. The one that a call waits for has its place reserved; another RESPONSE is a message like all.
+/// An answer ends the call whose entry it finds, and nothing else: the runtime goes by the session alone, so one that finds
+/// none is dropped here. In the healthy case it is late, and its call is over.
+///
+/// It may come over the link of another node than the one that was called, because that one may have passed the request
+/// on. So a peer can end our calls to any other if it guesses receiver and session, as in Skynet; it cannot end one that
+/// never left this node.
 fn answer(peer: HarborId, envelope: Envelope, link: &mut Link, desk: &mut Desk) {
-    let call = desk.pending.remove((envelope.dest, envelope.session));
-    match call {
-        Some(call) => {
-            if call.dest.harbor() == peer {
-                link.confirm(call.frame);
-            }
-            count(peer, &envelope, desk);
-            desk.complete(envelope);
-        }
-        // A real node answers even a late answer of ours with ERROR, and the session that it repeats is not ours: it could
-        // end a call that never left this node.
-        None if envelope.kind == Kind::ERROR => desk.intake.stray += 1,
-        None => deliver(peer, envelope, desk),
+    let Some(call) = desk.pending.remove((envelope.dest, envelope.session)) else {
+        desk.intake.stray += 1;
+        return;
+    };
+    if call.dest.harbor() == peer {
+        link.confirm(call.frame);
     }
+    count(peer, &envelope, desk);
+    desk.complete(envelope);
 }
 
 /// The source of an ERROR without a session is dead: the calls of its receiver to it end, all of which are in this table.

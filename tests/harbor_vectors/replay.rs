@@ -232,8 +232,12 @@ impl<'a> Replay<'a> {
         while let Some((message, rest)) = Message::read(frames, own) {
             frames = rest;
             let is_for_us = machine.services.contains(&message.dest.local());
-            if is_for_us && !DROPPED.contains(&message.kind) && !self.plan.deaf_to.contains(&message.session)
-            {
+            // A call is answered once; without a session nothing was asked.
+            let is_again = |other: &Message| (other.kind, other.session) == (message.kind, message.session);
+            let is_stray =
+                message.kind == Kind::RESPONSE.0 && (message.session == 0 || expected.iter().any(is_again));
+            let is_dropped = is_stray || DROPPED.contains(&message.kind);
+            if is_for_us && !is_dropped && !self.plan.deaf_to.contains(&message.session) {
                 expected.push(message);
             }
         }

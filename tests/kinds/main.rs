@@ -1,5 +1,6 @@
 //! What messages of each type mean, between services of one node and over a link to a node that is played by hand.
 
+mod answers;
 mod multicast;
 mod peer;
 
@@ -217,7 +218,7 @@ fn nobody_but_its_node_says_that_a_service_is_dead() {
     });
     let call = lua_node.read();
     // Node 2 cannot bury a service of this node either.
-    let local = world.node.spawn("silent", Silent(Vec::new())).expect("it starts").handle();
+    let local = world.node.spawn("silent", Silent::default()).expect("it starts").handle();
     world.does(move |probe, ctx| probe.call(ctx, 1, local));
     lua_node.write_as(local, world.probe.handle(), Kind::ERROR, 0, b"");
     lua_node.write(0x20, world.probe.handle(), Kind::RESPONSE, call.session, b"yes");
@@ -239,6 +240,7 @@ fn an_error_with_a_session_ends_that_call() {
 }
 
 /// Keeps every request, until it is told to say that it is dead.
+#[derive(Default)]
 struct Silent(Vec<Responder<Payload>>);
 impl Service for Silent {
     fn message(&mut self, ctx: &mut Context<'_, Self>, message: Message) -> Disposition {
@@ -253,7 +255,7 @@ impl Service for Silent {
 #[test]
 fn a_service_of_the_same_node_may_say_that_it_is_dead() {
     let world = World::new();
-    let silent = world.node.spawn("silent", Silent(Vec::new())).expect("it starts");
+    let silent = world.node.spawn("silent", Silent::default()).expect("it starts");
     let echo = world.node.spawn("echo", Echo).expect("it starts");
     world.does(move |probe, ctx| {
         for number in 0..2_000 {

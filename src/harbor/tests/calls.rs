@@ -82,16 +82,19 @@ fn calls_that_are_passed_on_for_other_nodes_keep_nobody_out() {
 }
 
 #[test]
-fn an_error_for_no_call_that_went_out_ends_none() {
+fn an_answer_for_no_call_that_went_out_ends_none() {
     let (mut bench, _, link) = Bench::linked();
     bench.send(7, 0x0200_0009);
-    let error = |session: u8| [0, 0, 0, 12, 2, 0, 0, 9, 7, 0, 0, 8, 0, 0, 0, session];
-    for session in [7, 8, 7, 0] {
-        bench.input(|harbor, now| harbor.handle_bytes(now, link, &error(session)));
+    bench.send(9, 0x0200_0009);
+    let answer = |kind: Kind, session: u8| [0, 0, 0, 12, 2, 0, 0, 9, kind.0, 0, 0, 8, 0, 0, 0, session];
+    let (response, error) = (Kind::RESPONSE, Kind::ERROR);
+    for (kind, session) in [(error, 7), (error, 8), (response, 8), (response, 7), (response, 9), (error, 0)] {
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &answer(kind, session)));
     }
-    assert_eq!(bench.take(), "7 to :05000008: ERROR, 0 to :05000008: ERROR");
+    let told = "7 to :05000008: ERROR, 9 to :05000008: RESPONSE, 0 to :05000008: ERROR";
+    assert_eq!(bench.take(), told);
     let Intake { frames, delivered, stray, .. } = bench.harbor.intake();
-    assert_eq!((frames, delivered, stray), (4, 2, 2));
+    assert_eq!((frames, delivered, stray), (6, 3, 3));
 }
 
 #[test]
