@@ -182,6 +182,9 @@ pub enum Fault {
     /// The id byte did not come in time.
     #[error("the handshake took too long")]
     HandshakeTimeout,
+    /// A node of our kind said hello anew on the same link, with something else.
+    #[error("another hello on the same link")]
+    OtherHello,
     /// A frame of the link is malformed.
     #[error(transparent)]
     Frame(#[from] FrameFault),

@@ -1,11 +1,11 @@
 //! Nodes of our kind: who they are, and the one message that they send each other.
 //!
 //! Nothing of this ever goes to a real node: a hello is sent when the present master has named both ends (`~sky.<id>`,
-//! `registry`) and the link is up, once for each link. It is an ordinary message between two reserved ids:
+//! `registry`) and the link is up, once for each link, so one counts and a repeated one does nothing. It is an ordinary message between two reserved ids:
 //! type LUA, session 0, packed values `"HELLO"`, incarnation, capabilities.
 
 use super::desk::Desk;
-use super::{Event, Harbor, Hello};
+use super::{Event, Fault, Harbor, Hello};
 use crate::limits::SERVICE_ID_KIN;
 use crate::message::{Body, CallError, Envelope, Handle, HarborId, Kind, Payload, Session};
 use crate::seri::{self, Value};
@@ -49,13 +49,29 @@ impl Harbor {
     /// A message for the reserved id. Anything but a hello is refused as by a service that does not exist.
     pub(super) fn kin_mail(&mut self, peer: HarborId, envelope: &Envelope) {
         let is_from_kin = envelope.source == Handle::new(peer, SERVICE_ID_KIN) && envelope.kind == Kind::LUA;
+        if !self.slots[peer.index()].is_up() {
+            // Its link broke behind this message.
+            return;
+        }
         let hello = envelope.body.bytes().filter(|_| is_from_kin).and_then(unpack);
         if let Some(hello) = hello {
-            self.desk.met.insert(peer, hello);
-            self.desk.event(Event::Kin { peer, hello });
+            self.meet(peer, hello);
         } else if envelope.kind != Kind::ERROR && envelope.session.wants_answer() {
             let (source, dest) = (envelope.dest, envelope.source);
             self.desk.reply(Envelope::error(source, dest, envelope.session, CallError::NoService));
+        }
+    }
+
+    /// The first hello of a link counts. Once more says nothing; another one cannot be true, since a node has one
+    /// incarnation as long as its links live.
+    fn meet(&mut self, peer: HarborId, hello: Hello) {
+        match self.desk.met.get(&peer) {
+            None => {
+                self.desk.met.insert(peer, hello);
+                self.desk.event(Event::Kin { peer, hello });
+            }
+            Some(known) if *known == hello => {}
+            Some(_) => self.slots[peer.index()].fault(Fault::OtherHello, &mut self.desk),
         }
     }
 

@@ -320,10 +320,17 @@ impl Slot {
             let result = intake::receive(self.id, link, chunk, desk);
             self.account.delivered += link.confirmed() - confirmed_before;
             if let Err(fault) = result {
-                self.address = None;
-                desk.fault(conn, Some(self.id), Fault::Frame(fault));
-                self.lost(DownReason::Fault, desk);
+                self.fault(fault.into(), desk);
             }
+        }
+    }
+
+    /// The peer broke the protocol: its link is closed, and it is not dialled until the master names it anew.
+    pub(super) fn fault(&mut self, fault: Fault, desk: &mut Desk) {
+        if let State::Up(link) = &self.state {
+            self.address = None;
+            desk.fault(link.conn, Some(self.id), fault);
+            self.lost(DownReason::Fault, desk);
         }
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod calls;
+mod kin;
 mod random;
 
 /// One machine whose peers are played by hand.
@@ -31,7 +32,10 @@ impl Bench {
 
     /// Node 5 under the master `master`.
     fn slave() -> Self {
-        let mut settings = Settings::new(HarborId::new(5));
+        Self::slave_as(Settings::new(HarborId::new(5)))
+    }
+
+    fn slave_as(mut settings: Settings) -> Self {
         settings.join =
             Some(Join { listen: "here".to_owned(), advertise: None, master: "master".to_owned() });
         let mut bench = Self::new(settings);
@@ -41,7 +45,11 @@ impl Bench {
 
     /// Node 5 as a member, with its control link.
     fn member() -> (Self, ConnId) {
-        let mut bench = Self::slave();
+        Self::member_as(Settings::new(HarborId::new(5)))
+    }
+
+    fn member_as(settings: Settings) -> (Self, ConnId) {
+        let mut bench = Self::slave_as(settings);
         let control = bench.connect("master");
         bench.read(control);
         bench.packet(control, &Packet::Wait { n: 0 });
@@ -51,7 +59,11 @@ impl Bench {
 
     /// A member with a link from node 2.
     fn linked() -> (Self, ConnId, ConnId) {
-        let (mut bench, control) = Self::member();
+        Self::linked_as(Settings::new(HarborId::new(5)))
+    }
+
+    fn linked_as(settings: Settings) -> (Self, ConnId, ConnId) {
+        let (mut bench, control) = Self::member_as(settings);
         let link = bench.accept(Listener::Links);
         bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
         bench.read(link);
