@@ -168,8 +168,8 @@ impl Calls {
         }
     }
 
-    /// Ends the call `session`: its continuation, if it still waits.
-    pub(crate) fn close(&mut self, session: Session) -> Option<Continuation> {
+    /// Ends the call `session`: whom it waited for and its continuation, if it still waits.
+    pub(crate) fn close(&mut self, session: Session) -> Option<(Callee, Continuation)> {
         let mask = self.table.len().checked_sub(1)?;
         let place = &mut self.table[session.bits() as usize & mask];
         let pending = place.take_if(|pending| pending.session == session)?;
@@ -177,7 +177,7 @@ impl Calls {
             self.wheel.cancel(due);
         }
         self.live -= 1;
-        Some(pending.continuation)
+        Some((pending.callee, pending.continuation))
     }
 
     /// A callee is dead: [`sweep`](Self::sweep) finds its calls.
@@ -327,6 +327,10 @@ mod tests {
         continuation.closure.open().unwrap()
     }
 
+    fn closed((_, continuation): (Callee, Continuation)) -> u32 {
+        number(continuation)
+    }
+
     const HERE: Callee = Callee::Service(Handle::from_bits(8));
 
     #[test]
@@ -338,10 +342,10 @@ mod tests {
             let session = calls.open(None, HERE, continuation(expected)).unwrap_or_else(|_| panic!());
             assert_ne!(session, first, "a session in use is skipped");
             if expected % 2 == 0 {
-                assert_eq!(calls.close(session).map(number), Some(expected));
+                assert_eq!(calls.close(session).map(closed), Some(expected));
             }
         }
-        assert_eq!(calls.close(first).map(number), Some(1));
+        assert_eq!(calls.close(first).map(closed), Some(1));
         assert!(calls.close(first).is_none(), "a call ends once");
         assert_eq!(calls.live, 19);
     }

@@ -208,7 +208,7 @@ impl<'a, S: Service> Context<'a, S> {
     }
 
     pub(super) fn refuse_call(&mut self, session: Session, reason: CallError) {
-        if let Some(continuation) = self.calls().close(session) {
+        if let Some((_, continuation)) = self.calls().close(session) {
             self.calls().fail(continuation, reason);
         }
     }

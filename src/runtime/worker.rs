@@ -353,14 +353,18 @@ impl Worker {
     fn answered(&mut self, cell: &mut Cell, envelope: Envelope) {
         let Cell { core, service: Some(service) } = cell else { return };
         if envelope.kind == Kind::ERROR && !envelope.session.wants_answer() {
-            let is_ours = !envelope.source.is_none() && !envelope.source.is_remote(self.shared.harbor);
+            let is_ours = self.is_local(envelope.source);
             if let Some(calls) = core.calls.as_mut().filter(|_| is_ours) {
                 calls.begin_sweep(envelope.source);
             }
             return;
         }
-        let continuation = core.calls.as_mut().and_then(|calls| calls.close(envelope.session));
-        let Some(continuation) = continuation else { return self.counters.add(Count::Late, 1) };
+        let closed = core.calls.as_mut().and_then(|calls| calls.close(envelope.session));
+        let Some((callee, continuation)) = closed else { return self.counters.add(Count::Late, 1) };
+        if callee.is_away(self.shared.harbor) && self.is_local(envelope.source) {
+            // The callee passed the request back to this node: the harbor did not see the answer.
+            self.shared.forget(core.handle, envelope.session, callee);
+        }
         let result = match envelope.body {
             Body::Failure(reason) => Err(reason),
             _ if envelope.kind == Kind::ERROR => Err(CallError::Remote),
@@ -368,6 +372,11 @@ impl Worker {
         };
         self.origin = Origin::default();
         (continuation.resume)(&mut **service, core, self, continuation.closure, result);
+    }
+
+    /// Whether a service of this node has this handle.
+    fn is_local(&self, handle: Handle) -> bool {
+        !handle.is_none() && !handle.is_remote(self.shared.harbor)
     }
 
     /// Goes on with the search for calls of a dead callee, by one step; whether there was something to do.

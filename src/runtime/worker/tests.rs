@@ -240,6 +240,43 @@ fn a_caller_on_another_node_hears_of_an_answer_that_fits_in_no_frame() {
     }
 }
 
+/// Calls whom it is told to, for as long as it takes.
+struct Caller;
+struct Call(Handle);
+impl Request for Call {
+    type Reply = ();
+}
+impl Service for Caller {}
+impl Handler<Call> for Caller {
+    fn handle(&mut self, call: Call, ctx: &mut Context<'_, Self>) -> Reply<()> {
+        ctx.call_raw(call.0, Kind::TEXT, b"?", super::super::NEVER, |_, _, _| {});
+        Reply::Now(())
+    }
+}
+
+#[test]
+fn the_harbor_hears_of_a_call_that_went_away_and_was_answered_here() {
+    let (runtime, mut worker, mut lanes) = linked();
+    let (caller, here) = (spawn(&mut worker, Caller), spawn(&mut worker, Idle).handle);
+    let there = Handle::from_bits(0x0200_0010);
+    // Who is called, who answers, and whether the harbor cannot know.
+    let rows = [(there, there, false), (there, here, true), (here, here, false)];
+    for (session, (callee, source, expected)) in (1..).zip(rows) {
+        runtime.send(&caller, Call(callee)).expect("it lives");
+        let (dest, session) = (caller.handle, Session::from_bits(session));
+        let answer = Envelope { source, dest, session, kind: Kind::RESPONSE, body: Body::Empty };
+        run(&mut worker);
+        worker.deliver(answer);
+        run(&mut worker);
+        let told = lanes.take(0).map(|outgoing| match outgoing {
+            Outgoing::Ask(HarborRequest::Forget { waiter }) => waiter,
+            Outgoing::Ask(_) | Outgoing::Send(_) => panic!("something else"),
+        });
+        assert_eq!(told, expected.then_some(Waiter { source: dest, session }), "{callee} {source}");
+        assert!(lanes.take(1).is_none(), "a local call costs nothing");
+    }
+}
+
 #[test]
 fn a_full_lane_of_requests_takes_the_farewell() {
     let (runtime, worker, mut lanes) = linked();
