@@ -59,6 +59,12 @@ pub const CALL_TIME_MAX: Duration = Duration::from_secs(600);
 pub const REDIAL_TIME_MIN: Duration = Duration::from_millis(100);
 /// The longest pause before a lost or refused connection is dialled again.
 pub const REDIAL_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a link to a node of our kind is silent before the node is asked whether it lives.
+pub const HEARTBEAT_TIME: Duration = Duration::from_secs(1);
+/// How long such a link is silent before it is given up.
+pub const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(5);
+/// The largest message from one node of our kind to another's reserved id; others are for nobody.
+pub const KIN_BYTES_MAX: usize = 256;
 /// How long a leaving node tries to hand its last bytes to its connections.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long whoever registers a name waits for the master's word on it, before it has the name inside the node alone.
@@ -263,6 +269,7 @@ const _: () = assert!(SERI_BYTES_MAX < 1 << 31, "array lengths are signed 32-bit
 const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
 const _: () =
     assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
+const _: () = assert!(2 * HEARTBEAT_TIME.as_nanos() <= HEARTBEAT_DEADLINE.as_nanos());
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);

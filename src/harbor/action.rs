@@ -159,6 +159,8 @@ pub enum DownReason {
     Fault,
     /// This node left.
     Left,
+    /// A node of our kind said nothing, and did not answer, for [`Bounds::heartbeat_deadline`](super::Bounds).
+    Silent,
 }
 
 /// How a peer broke the protocol. Each variant closes the connection.

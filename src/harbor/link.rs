@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::pending::{Call, Whose};
+use super::pulse::Pulse;
 use super::{ConnId, Event};
 use crate::limits::{LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX};
 use crate::message::{Body, CallError, Envelope, HarborId, Kind, SendError, SendReason};
@@ -13,6 +14,7 @@ pub(super) struct Link {
     pub(super) conn: ConnId,
     pub(super) decoder: FrameDecoder,
     pub(super) outbox: Outbox,
+    pub(super) pulse: Pulse,
     /// Lengths of the frames that are not written in full, the oldest first.
     unsent: VecDeque<u32>,
     /// Where in the outbox the oldest of them ends.
@@ -37,6 +39,7 @@ impl Link {
             conn,
             decoder,
             outbox,
+            pulse: Pulse::default(),
             unsent: VecDeque::new(),
             unsent_end,
             frames: 0,
@@ -119,6 +122,11 @@ impl Link {
     /// Frames that an answer proved to have arrived.
     pub(super) fn confirmed(&self) -> u64 {
         self.confirmed
+    }
+
+    /// Frames handed to the outbox.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Frames that are not written in full.

@@ -43,6 +43,7 @@ mod link;
 mod names;
 mod nudge;
 mod pending;
+mod pulse;
 mod requests;
 mod settings;
 mod slot;

@@ -47,8 +47,13 @@ impl Settings {
 pub struct Hello {
     /// Which life of the node this is; a later one has a higher number.
     pub incarnation: u64,
-    /// What it can do besides what real nodes can: no bit has a meaning yet.
+    /// What it can do besides what real nodes can, a bit each; unknown ones mean nothing.
     pub capabilities: u64,
+}
+
+impl Hello {
+    /// The bit of a node that answers to PING.
+    pub const PULSE: u64 = 1;
 }
 
 /// How to be a slave.
@@ -89,6 +94,10 @@ pub struct Bounds {
     pub redial_time_min: Duration,
     /// The longest such pause; each failure doubles it up to here.
     pub redial_time_max: Duration,
+    /// How long a link to a node of our kind is silent before the node is asked whether it lives; zero: never.
+    pub heartbeat: Duration,
+    /// How long such a link is silent before it is given up; at least twice as long.
+    pub heartbeat_deadline: Duration,
     /// How long a leaving node tries to flush.
     pub leave_time_max: Duration,
     /// Names, waiters for names, and time for joining.
@@ -110,6 +119,8 @@ impl Default for Bounds {
             handshake_time_max: limits::HANDSHAKE_TIME_MAX,
             redial_time_min: limits::REDIAL_TIME_MIN,
             redial_time_max: limits::REDIAL_TIME_MAX,
+            heartbeat: limits::HEARTBEAT_TIME,
+            heartbeat_deadline: limits::HEARTBEAT_DEADLINE,
             leave_time_max: limits::LEAVE_TIME_MAX,
             registry: registry::Bounds::default(),
         }

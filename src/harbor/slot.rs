@@ -34,6 +34,8 @@ use crate::message::{
 use crate::wire::Outbox;
 use std::io;
 
+mod liveness;
+
 /// One of the 256 places for peers.
 pub(super) struct Slot {
     id: HarborId,
@@ -316,6 +318,7 @@ impl Slot {
         if let State::Up(link) = &mut self.state
             && link.conn == conn
         {
+            link.pulse.hear(desk.now);
             let confirmed_before = link.confirmed();
             let result = intake::receive(self.id, link, chunk, desk);
             self.account.delivered += link.confirmed() - confirmed_before;
@@ -400,10 +403,7 @@ impl Slot {
 
     /// The node has left: the link is closed with whatever is unsent.
     pub(super) fn abandon(&mut self, desk: &mut Desk) {
-        if let State::Up(link) = &self.state {
-            desk.close(link.conn);
-            self.lost(DownReason::Left, desk);
-        }
+        self.give_up(DownReason::Left, desk);
     }
 
     // Time.
@@ -431,7 +431,7 @@ impl Slot {
                 Dial::Pause(_) => self.connect(desk),
                 Dial::Idle => {}
             },
-            State::Up(_) => {}
+            State::Up(_) => self.check_liveness(desk),
         }
     }
 
@@ -441,7 +441,7 @@ impl Slot {
         [self.step_deadline(), held, desk.pending.deadline(self.id)].into_iter().flatten().min()
     }
 
-    /// When the next step towards a link is due.
+    /// When the next step towards a link, or the next look at it, is due.
     fn step_deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Handshake(handshake) => Some(handshake.deadline),
@@ -449,7 +449,7 @@ impl Slot {
                 Dial::Pause(until) | Dial::Connecting(_, until) => Some(*until),
                 Dial::Idle => None,
             },
-            State::Up(_) => None,
+            State::Up(link) => link.pulse.due(),
         }
     }
 

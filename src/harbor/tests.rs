@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod calls;
 mod kin;
+mod liveness;
 mod random;
 
 /// One machine whose peers are played by hand.

@@ -43,7 +43,7 @@ mod toml;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::{CALL_DEADLINE, CONFIG_BYTES_MAX};
+use crate::limits::{CALL_DEADLINE, CONFIG_BYTES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME};
 use crate::message::HarborId;
 use crate::registry::HarborRange;
 use crate::runtime::{Service, StartError};
@@ -108,6 +108,10 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The deadline of calls that bring none of their own.
     pub default_deadline: Duration,
+    /// How long a link to another skyharbor node is silent before that node is asked whether it lives; zero: never.
+    pub heartbeat: Duration,
+    /// How long such a link is silent before it is given up.
+    pub heartbeat_deadline: Duration,
     /// Built-in services to start, for programs. On a standalone node they can be launched from the whole cluster, too.
     pub services: Vec<ServiceEntry>,
     /// What can be launched by name from the whole cluster, if this node is standalone.
@@ -214,6 +218,8 @@ impl Config {
             logger_level: LoggerLevel::default(),
             control: None,
             default_deadline: CALL_DEADLINE,
+            heartbeat: HEARTBEAT_TIME,
+            heartbeat_deadline: HEARTBEAT_DEADLINE,
             services: Vec::new(),
             factories: Factories::default(),
             notes: Vec::new(),
@@ -362,6 +368,14 @@ impl Config {
     #[must_use]
     pub fn default_deadline(mut self, deadline: Duration) -> Self {
         self.default_deadline = deadline;
+        self
+    }
+
+    /// Sets after which silence of a link another skyharbor node is asked whether it lives, and after which the link is
+    /// given up.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Duration, deadline: Duration) -> Self {
+        (self.heartbeat, self.heartbeat_deadline) = (heartbeat, deadline);
         self
     }
 

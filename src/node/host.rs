@@ -503,8 +503,19 @@ fn links(config: &Config) -> Option<harbor::Settings> {
         Role::Standalone => (join(), config.standalone.clone()),
         Role::Master => (None, config.standalone.clone()),
     };
-    let hello = Some(harbor::Hello { incarnation: Instant::unix_seconds(), capabilities: 0 });
-    Some(harbor::Settings { join, master, hello, seed: seed(), ..harbor::Settings::new(config.harbor) })
+    let capabilities = harbor::Hello::PULSE;
+    let hello = Some(harbor::Hello { incarnation: Instant::unix_seconds(), capabilities });
+    let bounds = bounds(config);
+    Some(harbor::Settings { join, master, hello, bounds, seed: seed(), own: config.harbor })
+}
+
+/// What the configuration says of links.
+fn bounds(config: &Config) -> harbor::Bounds {
+    harbor::Bounds {
+        heartbeat: config.heartbeat,
+        heartbeat_deadline: config.heartbeat_deadline,
+        ..harbor::Bounds::default()
+    }
 }
 
 type OnEvent = Box<dyn FnMut(&harbor::Event) + Send>;

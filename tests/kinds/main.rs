@@ -1,6 +1,7 @@
 //! What messages of each type mean, between services of one node and over a link to a node that is played by hand.
 
 mod answers;
+mod liveness;
 mod multicast;
 mod peer;
 
@@ -113,11 +114,15 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(|config| config)
+    }
+
+    fn with(settings: impl FnOnce(Config) -> Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let master = listener.local_addr().expect("it is bound").to_string();
         drop(listener);
         let config = Config::local().harbor(1).address("127.0.0.1:0").standalone(master.clone()).threads(1);
-        let node = Node::start(config).expect("the standalone node starts");
+        let node = Node::start(settings(config)).expect("the standalone node starts");
         let (sender, heard) = channel();
         let probe = node.spawn("probe", Probe(sender)).expect("it starts");
         node.wait_linked_to_itself();

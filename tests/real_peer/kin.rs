@@ -14,7 +14,10 @@ fn met(world: &mut World, host: usize) -> Vec<u8> {
     let events = world.ours(host).events.iter();
     let met = events.filter_map(|event| match event {
         Event::Kin { peer, hello } => {
-            assert_eq!(*hello, Hello { incarnation: 1000 + u64::from(peer.get()), capabilities: 0 });
+            assert_eq!(
+                *hello,
+                Hello { incarnation: 1000 + u64::from(peer.get()), capabilities: Hello::PULSE }
+            );
             Some(peer.get())
         }
         _ => None,

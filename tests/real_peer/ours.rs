@@ -49,7 +49,7 @@ impl Ours {
     pub(crate) fn settings(id: u8, hosts: bool) -> Settings {
         let join = Join { listen: format!("node:{id}"), advertise: None, master: "master".to_owned() };
         let master = hosts.then(|| "master".to_owned());
-        let hello = Some(Hello { incarnation: 1000 + u64::from(id), capabilities: 0 });
+        let hello = Some(Hello { incarnation: 1000 + u64::from(id), capabilities: Hello::PULSE });
         Settings { join: Some(join), master, hello, seed: u64::from(id), ..Settings::new(HarborId::new(id)) }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A frame between the reserved ids of node 2 and node 5, as node 2 writes it.
-fn kin_frame(payload: &[u8]) -> Vec<u8> {
+pub(super) fn kin_frame(payload: &[u8]) -> Vec<u8> {
     let mut frame = (payload.len() as u32 + 12).to_be_bytes().to_vec();
     frame.extend_from_slice(payload);
     frame.extend_from_slice(&[2, 0, 0, 7, Kind::LUA.0, 0, 0, 7, 0, 0, 0, 0]);
@@ -11,21 +11,34 @@ fn kin_frame(payload: &[u8]) -> Vec<u8> {
 }
 
 fn hello(incarnation: u8) -> Vec<u8> {
-    kin_frame(&[&b"\x2cHELLO\x0a"[..], &[incarnation], b"\x02"].concat())
+    kin_frame(&[&b"\x2cHELLO\x0a"[..], &[incarnation], b"\x0a\x01"].concat())
 }
 
-/// Node 5, which looks for its kind, with a link from node 2.
-fn linked_kin() -> (Bench, ConnId) {
-    let hello = Some(Hello { incarnation: 1, capabilities: 0 });
-    let (bench, _, link) = Bench::linked_as(Settings { hello, ..Settings::new(HarborId::new(5)) });
+/// Node 5, which looks for its kind, with a link from node 2, of which it knows nothing.
+fn linked_as_kin() -> (Bench, ConnId, ConnId) {
+    let hello = Some(Hello { incarnation: 1, capabilities: Hello::PULSE });
+    let (mut bench, control, link) = Bench::linked_as(Settings { hello, ..Settings::new(HarborId::new(5)) });
+    bench.read(control);
+    (bench, control, link)
+}
+
+/// The same; both have said hello, and node 2 answers to PING.
+pub(super) fn met() -> (Bench, ConnId) {
+    let (mut bench, control, link) = linked_as_kin();
+    for id in [5, 2] {
+        bench.packet(control, &named(&format!("~sky.{id}"), id << 24 | 7));
+    }
+    assert!(bench.read(link).starts_with(b"\0\0\0\x16\x2cHELLO"));
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
+    bench.take();
     (bench, link)
 }
 
-const MET: &str = "Kin { peer: (2), hello: Hello { incarnation: 9, capabilities: 0 } }";
+const MET: &str = "Kin { peer: (2), hello: Hello { incarnation: 9, capabilities: 1 } }";
 
 #[test]
 fn one_hello_of_a_link_counts() {
-    let (mut bench, link) = linked_kin();
+    let (mut bench, _, link) = linked_as_kin();
     for _ in 0..4 {
         bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
     }
@@ -39,9 +52,20 @@ fn one_hello_of_a_link_counts() {
 
 #[test]
 fn a_hello_on_a_link_that_breaks_behind_it_is_not_heard() {
-    let (mut bench, link) = linked_kin();
+    let (mut bench, _, link) = linked_as_kin();
     let broken = [&hello(9)[..], &[0, 0, 0, 1]].concat();
     bench.input(|harbor, now| harbor.handle_bytes(now, link, &broken));
     assert!(bench.take().ends_with("Down((2), Fault)"), "nothing of the link comes behind its loss");
     assert_eq!(bench.harbor.kin(PEER_2), None);
+}
+
+#[test]
+fn a_word_that_is_too_long_or_unknown_is_for_nobody() {
+    let (mut bench, link) = met();
+    let long = [&b"\x24PING\x0a\x01"[..], &[0; 300]].concat();
+    for payload in [&long[..], b"\x34FUTURE\x0a\x01", b"\x24PING", b"", b"\xff"] {
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &kin_frame(payload)));
+        assert!(bench.read(link).is_empty(), "{payload:?}");
+    }
+    assert_eq!(bench.take(), "");
 }

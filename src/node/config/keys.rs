@@ -4,7 +4,7 @@ use super::entry::{Entries, Entry, Form, Literal};
 use super::problem::{Fault, Place, Problem, Severity};
 use super::spelling::suggestion;
 use super::{Config, LoggerLevel, ServiceEntry, ServiceKind};
-use crate::limits::{CALL_DEADLINE, CONFIG_SERVICES_MAX};
+use crate::limits::{CALL_DEADLINE, CONFIG_SERVICES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME};
 use crate::message::HarborId;
 use crate::registry::HarborRange;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub(super) const HARBOR_RANGE: &str = "1 to 255, or 0 for a node that is alone";
 const HARBOR_ENDS: &str = "two ids of 1 to 255, the lower one first, such as [200, 254]";
 pub(super) const THREAD_RANGE: &str = "1 to 256";
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 17] = [
     "harbor",
     "lease",
     "address",
@@ -30,6 +30,8 @@ const KNOWN: [&str; 15] = [
     "logger_level",
     "control",
     "default_deadline",
+    "heartbeat",
+    "heartbeat_deadline",
     "service",
 ];
 
@@ -192,6 +194,10 @@ impl Reading {
             "control" => config.control = value.text()?.map(PathBuf::from),
             "default_deadline" => {
                 config.default_deadline = value.duration()?.unwrap_or(CALL_DEADLINE);
+            }
+            "heartbeat" => config.heartbeat = value.duration()?.unwrap_or(HEARTBEAT_TIME),
+            "heartbeat_deadline" => {
+                config.heartbeat_deadline = value.duration()?.unwrap_or(HEARTBEAT_DEADLINE);
             }
             "service" => self.services(entry)?,
             _ => {}

@@ -97,6 +97,20 @@ impl Findings {
         if config.default_deadline < Duration::from_millis(1) || config.default_deadline > DEADLINE_MAX {
             self.error("default_deadline", &[], Fault::BadDuration { key: "default_deadline" });
         }
+        self.heartbeat(config);
+    }
+
+    /// A heartbeat of zero is none.
+    fn heartbeat(&mut self, config: &Config) {
+        let (heartbeat, deadline) = (config.heartbeat, config.heartbeat_deadline);
+        if heartbeat > DEADLINE_MAX {
+            self.error("heartbeat", &[], Fault::BadDuration { key: "heartbeat" });
+        } else if deadline < Duration::from_millis(1) || deadline > DEADLINE_MAX {
+            self.error("heartbeat_deadline", &[], Fault::BadDuration { key: "heartbeat_deadline" });
+        } else if deadline < 2 * heartbeat {
+            let what = "heartbeat_deadline is less than twice the heartbeat: the answer would have no time";
+            self.error("heartbeat_deadline", &["heartbeat"], Fault::Contradiction { what });
+        }
     }
 
     fn paths(&mut self, config: &Config) {

@@ -35,6 +35,8 @@ logger = "node.log"
 logger_level = "debug"
 control = "/run/skyharbor/node2.sock"
 default_deadline = "250ms"
+heartbeat = "200ms"
+heartbeat_deadline = "1s"
 
 [[service]]
 kind = "echo"
@@ -58,6 +60,7 @@ name = ".kv"
         .logger_level(LoggerLevel::Debug)
         .control("/run/skyharbor/node2.sock")
         .default_deadline(Duration::from_millis(250))
+        .heartbeat(Duration::from_millis(200), Duration::from_secs(1))
         .service(ServiceKind::Echo, "ECHO")
         .service(ServiceKind::Kv, ".kv");
     assert_eq!(config, expected);
@@ -138,6 +141,10 @@ fn every_kind_of_error_has_its_line() {
         ("default_deadline = \"5\"", "with its unit"),
         ("default_deadline = \"2h\"", "1ms to 1h"),
         ("default_deadline = \"0s\"", "1ms to 1h"),
+        ("heartbeat = 1", "with its unit"),
+        ("heartbeat = \"2h\"", "heartbeat must be"),
+        ("heartbeat_deadline = \"0s\"", "1ms to 1h"),
+        ("heartbeat_deadline = \"1s\"", "less than twice the heartbeat"),
         ("bind = \"localhost\"", "the port is missing"),
         ("bind = \"::1:2526\"", "stands in brackets"),
         ("bind = [\"a:1\"]", "bind must be a text, not an array"),

@@ -1,0 +1,111 @@
+//! Links whose peers are gone and have not said so.
+
+use super::kin::{kin_frame, met};
+use super::*;
+use crate::limits::{HEARTBEAT_DEADLINE, HEARTBEAT_TIME};
+
+const PING_1: &[u8] = b"\0\0\0\x13\x24PING\x0a\x01\x05\0\0\x07\x0a\0\0\x07\0\0\0\0";
+
+fn pong(number: u8) -> Vec<u8> {
+    kin_frame(&[&b"\x24PONG\x0a"[..], &[number]].concat())
+}
+
+#[test]
+fn a_silent_node_of_our_kind_is_asked_and_then_lost() {
+    let (mut bench, link) = met();
+    bench.send(7, 0x0200_0008);
+    bench.read(link);
+    bench.after(HEARTBEAT_TIME);
+    assert_eq!(bench.read(link), PING_1);
+    bench.after(HEARTBEAT_DEADLINE - HEARTBEAT_TIME - Duration::from_nanos(1));
+    assert_eq!((bench.take(), bench.read(link)), (String::new(), Vec::new()), "asked once");
+    bench.after(Duration::from_nanos(1));
+    assert_eq!(bench.take(), "close, 7 to :05000008: OutcomeUnknown((2)), Down((2), Silent)");
+    assert!(!bench.harbor.is_open(link));
+}
+
+#[test]
+fn an_answer_proves_what_was_sent_before_its_question() {
+    let (mut bench, link) = met();
+    bench.send(0, 0x0200_0008);
+    bench.read(link);
+    bench.after(HEARTBEAT_TIME);
+    assert_eq!(bench.read(link), PING_1);
+    bench.send(0, 0x0200_0008);
+    bench.read(link);
+    // Our hello, the message, the question; the last message came later.
+    assert_eq!(bench.harbor.account(PEER_2).in_flight, 4);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &pong(2)));
+    assert_eq!(bench.harbor.account(PEER_2).in_flight, 4, "nobody asked that");
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &pong(1)));
+    let account = bench.harbor.account(PEER_2);
+    assert_eq!((account.delivered, account.in_flight), (3, 1));
+    for _ in 0..100 {
+        bench.after(HEARTBEAT_TIME);
+        let number = bench.read(link)[10];
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &pong(number)));
+    }
+    assert_eq!(bench.take(), "", "who answers is not lost");
+}
+
+#[test]
+fn a_question_is_answered_with_its_number() {
+    let (mut bench, link) = met();
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &kin_frame(b"\x24PING\x12\x39\x30")));
+    assert_eq!(bench.read(link), b"\0\0\0\x14\x24PONG\x12\x39\x30\x05\0\0\x07\x0a\0\0\x07\0\0\0\0");
+}
+
+#[test]
+fn a_link_with_traffic_is_not_asked() {
+    let (mut bench, link) = met();
+    let message = b"\0\0\0\x0c\x02\0\0\x09\0\0\0\x08\0\0\0\0";
+    for _ in 0..1000 {
+        bench.after(HEARTBEAT_TIME / 10);
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &message[..5]));
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &message[5..]));
+        assert_eq!(bench.read(link), b"");
+    }
+}
+
+#[test]
+fn a_question_that_waits_behind_others_gives_the_peer_its_time() {
+    let (mut bench, link) = met();
+    bench.send(0, 0x0200_0008);
+    bench.after(HEARTBEAT_TIME * 9);
+    assert!(bench.harbor.is_open(link), "nothing of it was written yet");
+    assert!(bench.read(link).ends_with(&PING_1[4..]));
+    bench.after(HEARTBEAT_DEADLINE);
+    assert_eq!(bench.take(), "close, Down((2), Silent)");
+}
+
+#[test]
+fn a_node_that_stood_still_itself_gives_the_others_their_time() {
+    let (mut bench, link) = met();
+    bench.after(HEARTBEAT_TIME);
+    assert_eq!(bench.read(link), PING_1);
+    // Nobody calls the machine for an hour.
+    bench.now = bench.now + Duration::from_secs(3600);
+    bench.input(|harbor, now| harbor.handle_timeout(now));
+    assert!(bench.harbor.is_open(link));
+    bench.after(HEARTBEAT_TIME);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &pong(1)));
+    bench.after(HEARTBEAT_TIME / 2);
+    assert_eq!(bench.take(), "");
+}
+
+#[test]
+fn real_nodes_and_those_that_cannot_answer_are_not_asked() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.after(Duration::from_secs(3600));
+    assert_eq!((bench.read(link), bench.take()), (Vec::new(), String::new()));
+    let (mut bench, link) = met();
+    bench.harbor.desk.bounds.heartbeat = Duration::ZERO;
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    let link = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+    let old = kin_frame(b"\x2cHELLO\x0a\x09\x0a\x01");
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &old));
+    bench.read(link);
+    bench.after(Duration::from_secs(3600));
+    assert_eq!(bench.read(link), b"", "switched off");
+}
