@@ -61,8 +61,16 @@ pub const REDIAL_TIME_MIN: Duration = Duration::from_millis(100);
 pub const REDIAL_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a link to a node of our kind is silent before the node is asked whether it lives.
 pub const HEARTBEAT_TIME: Duration = Duration::from_secs(1);
+/// Instants in that time at which silent links are looked at, all of them together.
+pub const HEARTBEAT_LOOKS: u64 = 4;
 /// How long such a link is silent before it is given up.
 pub const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a node has to show that it lives when somebody else comes with its id.
+pub const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long unsent bytes of a link may stand still before it is given up.
+pub const STALL_TIME_MAX: Duration = Duration::from_secs(10);
+/// Steps in which that time is counted.
+pub const STALL_STEPS: u32 = 4;
 /// The largest message from one node of our kind to another's reserved id; others are for nobody.
 pub const KIN_BYTES_MAX: usize = 256;
 /// How long a leaving node tries to hand its last bytes to its connections.
@@ -128,12 +136,12 @@ pub const QUESTIONS_MAX: usize = 1024;
 pub const LINGER_TIME_MAX: Duration = Duration::from_millis(250);
 /// Closed connections that wait for their peers; others are closed at once.
 pub const LINGERING_MAX: usize = 64;
-/// How long a connection is silent before the system asks whether its peer lives.
-pub const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
-/// How long the system waits for the answer before it asks again.
-pub const KEEPALIVE_PROBE_INTERVAL: Duration = Duration::from_secs(10);
-/// How often it asks before it gives the connection up.
-pub const KEEPALIVE_PROBES_MAX: u32 = 3;
+/// How long a peer's machine may be unreachable before its connections end.
+pub const UNREACHABLE_TIME_MAX: Duration = Duration::from_secs(15);
+/// Probes of the system in that time.
+pub const KEEPALIVE_PROBES: u32 = 3;
+/// The shortest time between two of them: systems count in seconds.
+pub const KEEPALIVE_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// Messages of one turn of a service.
 pub const TURN_MESSAGES_MAX: u32 = 64;
@@ -270,6 +278,8 @@ const _: () = assert!(REDIAL_TIME_MIN.as_nanos() <= REDIAL_TIME_MAX.as_nanos());
 const _: () =
     assert!(CONNECT_TIME_MAX.as_nanos() < HANDSHAKE_TIME_MAX.as_nanos(), "all addresses are tried before");
 const _: () = assert!(2 * HEARTBEAT_TIME.as_nanos() <= HEARTBEAT_DEADLINE.as_nanos());
+const _: () =
+    assert!(STALL_TIME_MAX.as_nanos() < UNREACHABLE_TIME_MAX.as_nanos(), "the system also ends what stalls");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);

@@ -40,6 +40,12 @@ pub enum Action {
         /// Which.
         conn: ConnId,
     },
+    /// Have the system look soon whether the peer's machine still knows this connection, which goes on meanwhile. If it
+    /// does not: [`handle_closed`](super::Harbor::handle_closed).
+    Probe {
+        /// Which.
+        conn: ConnId,
+    },
     /// Hand a message to the service of this node that its `dest` names; if there is none:
     /// [`handle_undeliverable`](super::Harbor::handle_undeliverable); if it has no room:
     /// [`handle_overflow`](super::Harbor::handle_overflow).
@@ -161,6 +167,8 @@ pub enum DownReason {
     Left,
     /// A node of our kind said nothing, and did not answer, for [`Bounds::heartbeat_deadline`](super::Bounds).
     Silent,
+    /// Unsent bytes did not move for [`Bounds::stall_time_max`](super::Bounds).
+    Stalled,
 }
 
 /// How a peer broke the protocol. Each variant closes the connection.

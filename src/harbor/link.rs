@@ -1,10 +1,12 @@
 //! One connection that is up: frames out, frames in, and how far each got.
 
 use super::desk::Desk;
+use super::patience::Patience;
 use super::pending::{Call, Whose};
 use super::pulse::Pulse;
 use super::{ConnId, Event};
-use crate::limits::{LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX};
+use crate::clock::Instant;
+use crate::limits::{LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX, STALL_STEPS};
 use crate::message::{Body, CallError, Envelope, HarborId, Kind, SendError, SendReason};
 use crate::wire::{FrameDecoder, Outbox};
 use std::collections::VecDeque;
@@ -15,6 +17,10 @@ pub(super) struct Link {
     pub(super) decoder: FrameDecoder,
     pub(super) outbox: Outbox,
     pub(super) pulse: Pulse,
+    /// How long none of the unsent bytes has moved; none if there are none.
+    pub(super) stall: Option<Patience>,
+    /// Until when the system has been told to look for the peer.
+    pub(super) probed_until: Instant,
     /// Lengths of the frames that are not written in full, the oldest first.
     unsent: VecDeque<u32>,
     /// Where in the outbox the oldest of them ends.
@@ -40,6 +46,8 @@ impl Link {
             decoder,
             outbox,
             pulse: Pulse::default(),
+            stall: None,
+            probed_until: Instant::default(),
             unsent: VecDeque::new(),
             unsent_end,
             frames: 0,
@@ -82,9 +90,25 @@ impl Link {
         }
         if was_empty {
             desk.transmit(self.conn);
+            self.expect_progress(desk);
         }
         self.warn(peer, desk);
         Ok(())
+    }
+
+    /// There are unsent bytes: from now on they have to move.
+    fn expect_progress(&mut self, desk: &mut Desk) {
+        let limit = desk.bounds.stall_time_max;
+        if !limit.is_zero() {
+            let stall = Patience::new(desk.now, limit / STALL_STEPS, limit);
+            desk.wake_at(stall.due());
+            self.stall = Some(stall);
+        }
+    }
+
+    /// When the link has to be looked at.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.stall.as_ref().map(Patience::due).into_iter().chain(self.pulse.due()).min()
     }
 
     fn warn(&mut self, peer: HarborId, desk: &mut Desk) {
@@ -103,7 +127,7 @@ impl Link {
     }
 
     /// Bytes of the outbox were written: which frames are out.
-    pub(super) fn note_sent(&mut self, unsent_warn_bytes: usize) {
+    pub(super) fn note_sent(&mut self, now: Instant, unsent_warn_bytes: usize) {
         let sent = self.outbox.sent();
         while !self.unsent.is_empty() && self.unsent_end <= sent {
             self.unsent.pop_front();
@@ -111,7 +135,9 @@ impl Link {
         }
         if self.outbox.is_empty() {
             self.warn_bytes = unsent_warn_bytes;
+            self.stall = None;
         }
+        self.stall.iter_mut().for_each(|stall| stall.restart(now));
     }
 
     /// An answer proved that this frame arrived. (An answer to a frame that is not out yet proves nothing.)

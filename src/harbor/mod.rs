@@ -42,6 +42,7 @@ mod line;
 mod link;
 mod names;
 mod nudge;
+mod patience;
 mod pending;
 mod pulse;
 mod requests;

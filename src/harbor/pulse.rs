@@ -11,11 +11,11 @@
 //! Any bytes are a sign of life, so a link with traffic asks nothing: each read stores an instant, which is looked at once
 //! in each interval. A PONG proves more: what was sent before the PING of its number has arrived.
 //!
-//! Nobody is lost because *this* machine stood still. The peer's time runs from when the PING was handed to the system, and
-//! is counted in steps of an interval; a step that took longer, since this thread was starved or the machine slept, counts
-//! as one. What had come meanwhile is read before the next step ends.
+//! The peer's time runs from when the PING was handed to the system, and only while this machine runs ([`Patience`]).
 
+use super::patience::Patience;
 use crate::clock::Instant;
+use crate::limits::HEARTBEAT_LOOKS;
 use std::time::Duration;
 
 /// The times of a [`Pulse`].
@@ -25,6 +25,15 @@ pub(super) struct Rhythm {
     pub(super) interval: Duration,
     /// How long it is silent before it is lost.
     pub(super) deadline: Duration,
+}
+
+impl Rhythm {
+    /// When a link that was heard at `at` has been silent for an interval. All links are looked at at the same few
+    /// instants: the machine is called for all of them at once.
+    fn due_after(self, at: Instant) -> Instant {
+        let grid = (self.interval.as_nanos() as u64 / HEARTBEAT_LOOKS).max(1);
+        Instant::from_nanos((at + self.interval).nanos().div_ceil(grid).saturating_mul(grid))
+    }
 }
 
 /// See the module's text.
@@ -45,20 +54,12 @@ enum State {
     Listening {
         due: Instant,
     },
-    Asked(Question),
-}
-
-#[derive(Debug)]
-struct Question {
-    /// The PING's frame: until it is written the peer owes nothing.
-    frame: u64,
-    asked: Instant,
-    looked: Instant,
-    /// How long the peer has been silent since.
-    waited: Duration,
-    /// How long it may be.
-    patience: Duration,
-    due: Instant,
+    Asked {
+        /// The PING's frame: until it is written the peer owes nothing.
+        frame: u64,
+        asked: Instant,
+        patience: Patience,
+    },
 }
 
 /// What a look at the pulse says.
@@ -83,15 +84,26 @@ impl Pulse {
         if let State::Off = self.state
             && !rhythm.interval.is_zero()
         {
-            self.state = State::Listening { due: now + rhythm.interval };
+            self.state = State::Listening { due: rhythm.due_after(now) };
         }
+    }
+
+    /// Whether the peer's silence means nothing.
+    pub(super) fn is_off(&self) -> bool {
+        matches!(self.state, State::Off)
+    }
+
+    /// Whether the peer can be asked, and has not been.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(self.state, State::Listening { .. })
     }
 
     /// When to look; none if there is nothing to see.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Off => None,
-            State::Listening { due } | State::Asked(Question { due, .. }) => Some(*due),
+            State::Listening { due } => Some(*due),
+            State::Asked { patience, .. } => Some(patience.due()),
         }
     }
 
@@ -103,12 +115,16 @@ impl Pulse {
         let (is_heard, sign) = match &mut self.state {
             State::Off => (false, Sign::Fine),
             State::Listening { .. } => (self.heard + rhythm.interval > now, Sign::Silent),
-            State::Asked(question) => {
-                (self.heard >= question.asked, question.look(now, written, rhythm.interval))
+            State::Asked { frame, asked, patience } => {
+                if written < *frame {
+                    patience.restart(now);
+                }
+                let sign = if patience.is_over(now) { Sign::Lost } else { Sign::Fine };
+                (self.heard >= *asked, sign)
             }
         };
         if is_heard {
-            self.state = State::Listening { due: self.heard + rhythm.interval };
+            self.state = State::Listening { due: rhythm.due_after(self.heard) };
             return Sign::Fine;
         }
         sign
@@ -124,29 +140,19 @@ impl Pulse {
     pub(super) fn asked(&mut self, now: Instant, frame: Option<u64>, patience: Duration, rhythm: Rhythm) {
         self.state = match frame {
             Some(frame) => {
-                let (waited, due) = (Duration::ZERO, now + patience.min(rhythm.interval));
-                State::Asked(Question { frame, asked: now, looked: now, waited, patience, due })
+                let patience = Patience::new(now, rhythm.interval, patience);
+                State::Asked { frame, asked: now, patience }
             }
-            None => State::Listening { due: now + rhythm.interval },
+            None => State::Listening { due: rhythm.due_after(now) },
         };
     }
 
     /// A PONG came: the frame that it proves to have arrived. One that was not asked for proves nothing.
     pub(super) fn answered(&mut self, number: u64) -> Option<u64> {
         match &self.state {
-            State::Asked(question) if number == self.number => Some(question.frame),
-            State::Off | State::Listening { .. } | State::Asked(_) => None,
+            State::Asked { frame, .. } if number == self.number => Some(*frame),
+            State::Off | State::Listening { .. } | State::Asked { .. } => None,
         }
-    }
-}
-
-impl Question {
-    fn look(&mut self, now: Instant, written: u64, interval: Duration) -> Sign {
-        let step = now.since(self.looked).min(interval);
-        self.waited = if written < self.frame { Duration::ZERO } else { self.waited + step };
-        self.looked = now;
-        self.due = now + self.patience.saturating_sub(self.waited).min(interval);
-        if self.waited < self.patience { Sign::Fine } else { Sign::Lost }
     }
 }
 
@@ -186,6 +192,12 @@ mod tests {
             }
         }
         Sign::Fine
+    }
+
+    #[test]
+    fn links_are_looked_at_together() {
+        let due = |nanos| RHYTHM.due_after(Instant::from_nanos(nanos)).nanos();
+        assert_eq!((due(0), due(1), due(2_500_000)), (10_000_000, 12_500_000, 12_500_000));
     }
 
     #[test]

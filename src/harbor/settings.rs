@@ -98,6 +98,10 @@ pub struct Bounds {
     pub heartbeat: Duration,
     /// How long such a link is silent before it is given up; at least twice as long.
     pub heartbeat_deadline: Duration,
+    /// How long it has to answer when somebody else comes with its id.
+    pub probe_time_max: Duration,
+    /// How long unsent bytes of a link may stand still before it is given up; zero: for ever.
+    pub stall_time_max: Duration,
     /// How long a leaving node tries to flush.
     pub leave_time_max: Duration,
     /// Names, waiters for names, and time for joining.
@@ -121,6 +125,8 @@ impl Default for Bounds {
             redial_time_max: limits::REDIAL_TIME_MAX,
             heartbeat: limits::HEARTBEAT_TIME,
             heartbeat_deadline: limits::HEARTBEAT_DEADLINE,
+            probe_time_max: limits::PROBE_TIME_MAX,
+            stall_time_max: limits::STALL_TIME_MAX,
             leave_time_max: limits::LEAVE_TIME_MAX,
             registry: registry::Bounds::default(),
         }

@@ -152,7 +152,8 @@ impl Slot {
         match self.dial() {
             Some(Dial::Connecting(..)) if !is_new => {}
             Some(_) => self.connect(desk),
-            None => {}
+            // A newcomer under this id: its old link may be one that nobody closed.
+            None => self.probe(desk.bounds.heartbeat_deadline, desk),
         }
     }
 
@@ -240,11 +241,15 @@ impl Slot {
     /// An accepted connection said that it is this peer: our id byte goes out and the link is up.
     ///
     /// # Errors
-    /// [`InUse`] if the peer has a link that stays; nothing is written then.
+    /// [`InUse`] if the peer has a link that stays; nothing is written then. Whether that link lives is looked at: if it
+    /// does not, the peer's next try succeeds.
     pub(super) fn greeted(&mut self, conn: ConnId, desk: &mut Desk) -> Result<(), InUse> {
         self.used = true;
         let held = match &mut self.state {
-            State::Up(_) => return Err(InUse),
+            State::Up(_) => {
+                self.probe(desk.bounds.probe_time_max, desk);
+                return Err(InUse);
+            }
             State::Handshake(_) if desk.own < self.id => return Err(InUse),
             State::Handshake(handshake) => {
                 desk.close(handshake.conn);
@@ -340,7 +345,7 @@ impl Slot {
     /// Bytes of this slot's outbox were written.
     pub(super) fn sent(&mut self, desk: &mut Desk) {
         if let State::Up(link) = &mut self.state {
-            link.note_sent(desk.bounds.unsent_warn_bytes);
+            link.note_sent(desk.now, desk.bounds.unsent_warn_bytes);
         }
         if desk.leaving {
             self.leave(desk);
@@ -449,7 +454,7 @@ impl Slot {
                 Dial::Pause(until) | Dial::Connecting(_, until) => Some(*until),
                 Dial::Idle => None,
             },
-            State::Up(link) => link.pulse.due(),
+            State::Up(link) => link.due(),
         }
     }
 

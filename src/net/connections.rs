@@ -28,7 +28,7 @@ use super::resolver::Addresses;
 use super::sockets;
 use crate::clock::Instant;
 use crate::harbor::ConnId;
-use crate::limits::{CONNECT_TIME_MAX, LINGER_TIME_MAX, LINGERING_MAX, WRITES_MAX};
+use crate::limits::{CONNECT_TIME_MAX, LINGER_TIME_MAX, LINGERING_MAX, PROBE_TIME_MAX, WRITES_MAX};
 use crate::wire::{Outbox, Slices};
 use socket2::Socket;
 use std::collections::{HashMap, VecDeque};
@@ -146,8 +146,8 @@ impl Connections {
         let key = Key::conn(conn);
         while let Some(address) = addresses.pop() {
             reactor.count(IoCount::Dials, 1);
-            let dialling =
-                sockets::dial(address).and_then(|socket| reactor.register(socket, key, Interest::Write));
+            let dialling = sockets::dial(address, reactor.unreachable())
+                .and_then(|socket| reactor.register(socket, key, Interest::Write));
             match dialling {
                 Ok(socket) => {
                     let until = now + by.since(now) / (addresses.len() as u32 + 1);
@@ -194,6 +194,16 @@ impl Connections {
             reactor.wake_at(until, key);
             self.table.insert(key, Connection { conn, stage: Stage::Lingering { socket, until } });
             self.lingering += 1;
+        }
+    }
+
+    /// Has the system look for the peer, each second for a while; what it finds is an ordinary end of the connection.
+    pub(super) fn probe(&mut self, now: Instant, reactor: &mut Reactor, conn: ConnId) {
+        let key = Key::conn(conn);
+        if let Some(Connection { stage: Stage::Up { socket, .. }, .. }) = self.table.get(&key)
+            && sockets::probe(socket.socket()).is_ok()
+        {
+            reactor.wake_at(now + PROBE_TIME_MAX, key);
         }
     }
 
@@ -291,10 +301,12 @@ impl Connections {
                 self.lingering -= 1;
                 Outcome::Nothing
             }
-            Stage::Resolving { .. }
-            | Stage::Connecting { .. }
-            | Stage::Lingering { .. }
-            | Stage::Up { .. } => Outcome::Nothing,
+            Stage::Up { socket, .. } => {
+                // The end of a probe. A connection that cannot be told is probed on.
+                let _ = sockets::probe_no_more(socket.socket(), reactor.unreachable());
+                Outcome::Nothing
+            }
+            Stage::Resolving { .. } | Stage::Connecting { .. } | Stage::Lingering { .. } => Outcome::Nothing,
         }
     }
 

@@ -65,7 +65,7 @@ impl Helm {
         inlet: Inlet,
         lanes: LaneReceiver<Outgoing>,
     ) -> (Self, Resolver) {
-        let (reactor, resolver) = Reactor::new(bell);
+        let (reactor, resolver) = Reactor::new(bell, settings.unreachable);
         let helm = Self {
             harbor,
             inlet,
@@ -345,6 +345,7 @@ impl Helm {
                     }
                 }
                 Action::Close { conn } => self.connections.close(now, &mut self.reactor, conn),
+                Action::Probe { conn } => self.connections.probe(now, &mut self.reactor, conn),
                 Action::Deliver(envelope) => {
                     let delivered = self.inlet.deliver(envelope);
                     self.note_delivered(now, delivered);

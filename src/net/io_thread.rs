@@ -6,7 +6,9 @@ use super::helm::Helm;
 use super::resolver::Resolver;
 use crate::clock::Instant;
 use crate::harbor::{Event, Harbor, Listener};
-use crate::limits::{EVENTS_MAX, IO_BUSY_POLL_TIME, IO_CROWDED_TIME, IO_YIELD_TIME_MAX};
+use crate::limits::{
+    EVENTS_MAX, IO_BUSY_POLL_TIME, IO_CROWDED_TIME, IO_YIELD_TIME_MAX, UNREACHABLE_TIME_MAX,
+};
 use crate::queue::LaneReceiver;
 use crate::runtime::{Inlet, Outgoing};
 use crate::sync::{Doorbell, Mutex};
@@ -21,6 +23,8 @@ pub struct Settings {
     /// How long it looks on for more after work before it sleeps. A message that comes meanwhile costs no wake-up; the
     /// thread takes its CPU as long as nobody else wants it.
     pub busy_poll: Duration,
+    /// How long a peer's machine may be unreachable before its connections end.
+    pub unreachable: Duration,
     /// Told what happens to links, in order, on the I/O thread or on the thread of a sender that stands in for it: it
     /// must not block.
     pub on_event: Box<dyn FnMut(&Event) + Send>,
@@ -32,7 +36,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (on_event, on_listening) = (Box::new(|_: &Event| ()), Box::new(|_, _| ()));
-        Self { busy_poll: IO_BUSY_POLL_TIME, on_event, on_listening }
+        let unreachable = UNREACHABLE_TIME_MAX;
+        Self { busy_poll: IO_BUSY_POLL_TIME, unreachable, on_event, on_listening }
     }
 }
 

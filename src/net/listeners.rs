@@ -122,9 +122,10 @@ impl Listeners {
         listener: Listener,
         mut accepted: impl FnMut(&mut Reactor, Socket),
     ) {
+        let unreachable = reactor.unreachable();
         let Stage::Open(open) = self.stage(listener) else { return };
         for _ in 0..ACCEPTS_MAX {
-            match sockets::accept(open.socket()) {
+            match sockets::accept(open.socket(), unreachable) {
                 Ok(socket) => {
                     reactor.count(IoCount::Accepts, 1);
                     accepted(reactor, socket);
@@ -182,7 +183,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn stand() -> (Listeners, Reactor, Resolver) {
-        let (reactor, resolver) = Reactor::new(PollerBell::new().unwrap());
+        let (reactor, resolver) =
+            Reactor::new(PollerBell::new().unwrap(), crate::limits::UNREACHABLE_TIME_MAX);
         (Listeners::default(), reactor, resolver)
     }
 

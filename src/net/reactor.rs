@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an event, a deadline or an answer is about: a listener or a connection. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,13 +55,21 @@ pub(super) struct Reactor {
     inquiry: Inquiry,
     /// Deadlines are not taken out when their reason goes away: whoever is called in vain ignores it.
     deadlines: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// How long a peer's machine may be unreachable.
+    unreachable: Duration,
     counters: Arc<IoCounters>,
 }
 
 impl Reactor {
-    pub(super) fn new(bell: PollerBell) -> (Self, Resolver) {
+    pub(super) fn new(bell: PollerBell, unreachable: Duration) -> (Self, Resolver) {
         let (inquiry, resolver) = Inquiry::new(&bell);
-        (Self { bell, inquiry, deadlines: BinaryHeap::new(), counters: Arc::default() }, resolver)
+        let (deadlines, counters) = (BinaryHeap::new(), Arc::default());
+        (Self { bell, inquiry, deadlines, unreachable, counters }, resolver)
+    }
+
+    /// How long a peer's machine may be unreachable before its connections end.
+    pub(super) fn unreachable(&self) -> Duration {
+        self.unreachable
     }
 
     pub(super) fn register(&self, socket: Socket, key: Key, interest: Interest) -> io::Result<Registration> {

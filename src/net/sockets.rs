@@ -1,10 +1,15 @@
-//! TCP sockets as this node uses them: non-blocking, without Nagle's delay, kept alive.
+//! TCP sockets as this node uses them: non-blocking, without Nagle's delay, and ended when the peer's machine is not there.
+//!
+//! A connection on which nothing moves is probed by the system, three times until it is given up (`SO_KEEPALIVE`), and one
+//! whose bytes are not acknowledged is given up after the same time (`TCP_USER_TIMEOUT`, tcp(7)). A machine that came back
+//! and does not know the connection says so to the first probe.
 
-use crate::limits::{KEEPALIVE_PROBE_INTERVAL, KEEPALIVE_PROBES_MAX, KEEPALIVE_TIME, LISTEN_BACKLOG};
+use crate::limits::{KEEPALIVE_PROBES, KEEPALIVE_TIME_MIN, LISTEN_BACKLOG};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A listening socket. `SO_REUSEADDR`: a node that comes back gets its port while old connections linger.
 pub(super) fn listen(address: SocketAddr) -> io::Result<Socket> {
@@ -22,9 +27,9 @@ pub(super) fn local_name(socket: &Socket) -> io::Result<String> {
 }
 
 /// A socket that dials; [`dialled`] says how it went once it is writable.
-pub(super) fn dial(address: SocketAddr) -> io::Result<Socket> {
+pub(super) fn dial(address: SocketAddr, unreachable: Duration) -> io::Result<Socket> {
     let socket = stream(address)?;
-    tune(&socket)?;
+    tune(&socket, unreachable)?;
     match socket.connect(&SockAddr::from(address)) {
         Err(error) if !is_under_way(&error) => Err(error),
         Ok(()) | Err(_) => Ok(socket),
@@ -47,10 +52,10 @@ pub(super) fn dialled(socket: &Socket) -> Option<io::Result<()>> {
 }
 
 /// Accepts one connection.
-pub(super) fn accept(listener: &Socket) -> Result<Socket, AcceptFailure> {
+pub(super) fn accept(listener: &Socket, unreachable: Duration) -> Result<Socket, AcceptFailure> {
     let (socket, _) = listener.accept().map_err(AcceptFailure::of)?;
     // A connection that cannot be made ready was lost meanwhile.
-    let ready = socket.set_nonblocking(true).and_then(|()| tune(&socket));
+    let ready = socket.set_nonblocking(true).and_then(|()| tune(&socket, unreachable));
     ready.map(|()| socket).map_err(|_| AcceptFailure::Lost)
 }
 
@@ -71,15 +76,31 @@ fn stream(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn tune(socket: &Socket) -> io::Result<()> {
+fn tune(socket: &Socket, unreachable: Duration) -> io::Result<()> {
     #[cfg(target_vendor = "apple")]
     socket.set_nosigpipe(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_PROBE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES_MAX);
-    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(unreachable))?;
+    keep_alive(socket, unreachable / KEEPALIVE_PROBES)?;
     socket.set_tcp_nodelay(true)
+}
+
+/// Has the system probe the connection at once, if it is silent for a second, and then each second.
+pub(super) fn probe(socket: &Socket) -> io::Result<()> {
+    keep_alive(socket, KEEPALIVE_TIME_MIN)
+}
+
+/// Ends what [`probe`] began.
+pub(super) fn probe_no_more(socket: &Socket, unreachable: Duration) -> io::Result<()> {
+    keep_alive(socket, unreachable / KEEPALIVE_PROBES)
+}
+
+/// The first probe after a silence of `interval`, which systems take in seconds, and the others with this distance.
+fn keep_alive(socket: &Socket, interval: Duration) -> io::Result<()> {
+    let interval = interval.max(KEEPALIVE_TIME_MIN);
+    let keepalive =
+        TcpKeepalive::new().with_time(interval).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 fn is_under_way(error: &io::Error) -> bool {
@@ -124,6 +145,8 @@ impl AcceptFailure {
 mod tests {
     use super::*;
 
+    const UNREACHABLE: Duration = Duration::from_secs(12);
+
     fn loopback(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
@@ -134,14 +157,21 @@ mod tests {
         assert!(listener.reuse_address().unwrap() && listener.nonblocking().unwrap());
         let at = listener.local_addr().unwrap().as_socket().unwrap();
         assert_eq!(local_name(&listener).unwrap(), at.to_string());
-        assert!(matches!(accept(&listener), Err(AcceptFailure::Nobody)));
-        let dialling = dial(at).unwrap();
+        assert!(matches!(accept(&listener, UNREACHABLE), Err(AcceptFailure::Nobody)));
+        let dialling = dial(at, UNREACHABLE).unwrap();
         while dialled(&dialling).is_none() {}
-        for socket in [dialling, accept(&listener).unwrap()] {
+        for socket in [dialling, accept(&listener, UNREACHABLE).unwrap()] {
             assert!(
                 socket.nonblocking().unwrap() && socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap()
             );
-            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_TIME);
+            let step = Duration::from_secs(4);
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), step);
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNREACHABLE));
+            probe(&socket).unwrap();
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_TIME_MIN);
+            probe_no_more(&socket, UNREACHABLE).unwrap();
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), step);
         }
     }
 

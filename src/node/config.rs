@@ -43,7 +43,9 @@ mod toml;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::{CALL_DEADLINE, CONFIG_BYTES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME};
+use crate::limits::{
+    CALL_DEADLINE, CONFIG_BYTES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME, STALL_TIME_MAX, UNREACHABLE_TIME_MAX,
+};
 use crate::message::HarborId;
 use crate::registry::HarborRange;
 use crate::runtime::{Service, StartError};
@@ -112,6 +114,11 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long such a link is silent before it is given up.
     pub heartbeat_deadline: Duration,
+    /// How long unsent bytes of a link may stand still before it is given up; zero: for ever, or until the system gives it
+    /// up.
+    pub stall_deadline: Duration,
+    /// How long the machine of a peer, or of the master, may be unreachable before its connections end.
+    pub unreachable_deadline: Duration,
     /// Built-in services to start, for programs. On a standalone node they can be launched from the whole cluster, too.
     pub services: Vec<ServiceEntry>,
     /// What can be launched by name from the whole cluster, if this node is standalone.
@@ -220,6 +227,8 @@ impl Config {
             default_deadline: CALL_DEADLINE,
             heartbeat: HEARTBEAT_TIME,
             heartbeat_deadline: HEARTBEAT_DEADLINE,
+            stall_deadline: STALL_TIME_MAX,
+            unreachable_deadline: UNREACHABLE_TIME_MAX,
             services: Vec::new(),
             factories: Factories::default(),
             notes: Vec::new(),
@@ -376,6 +385,20 @@ impl Config {
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Duration, deadline: Duration) -> Self {
         (self.heartbeat, self.heartbeat_deadline) = (heartbeat, deadline);
+        self
+    }
+
+    /// Sets how long unsent bytes of a link may stand still.
+    #[must_use]
+    pub fn stall_deadline(mut self, deadline: Duration) -> Self {
+        self.stall_deadline = deadline;
+        self
+    }
+
+    /// Sets how long a machine may be unreachable before its connections end.
+    #[must_use]
+    pub fn unreachable_deadline(mut self, deadline: Duration) -> Self {
+        self.unreachable_deadline = deadline;
         self
     }
 

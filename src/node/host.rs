@@ -144,7 +144,12 @@ impl Node {
         // 3. The listeners: an address in use is found out before anything runs.
         let (io, opening) = match links.zip(io) {
             Some((links, (bell, lanes))) => {
-                let (io, opening) = open(links, bell, lanes, &runtime, on_event)?;
+                let io = net::Settings {
+                    unreachable: config.unreachable_deadline,
+                    on_event,
+                    ..net::Settings::default()
+                };
+                let (io, opening) = open(links, bell, lanes, &runtime, io)?;
                 (Some(io), Some(opening))
             }
             None => (None, None),
@@ -514,6 +519,7 @@ fn bounds(config: &Config) -> harbor::Bounds {
     harbor::Bounds {
         heartbeat: config.heartbeat,
         heartbeat_deadline: config.heartbeat_deadline,
+        stall_time_max: config.stall_deadline,
         ..harbor::Bounds::default()
     }
 }
@@ -590,7 +596,7 @@ fn open(
     bell: PollerBell,
     lanes: LaneReceiver<Outgoing>,
     runtime: &Runtime,
-    on_event: OnEvent,
+    settings: net::Settings,
 ) -> Result<((IoThread, Resolver), Opening), Error> {
     let address_of_links = links.join.as_ref().map(|join| (harbor::Listener::Links, join.listen.clone()));
     let address_of_master = links.master.clone().map(|master| (harbor::Listener::Master, master));
@@ -600,8 +606,7 @@ fn open(
     let on_listening = move |listener, outcome| {
         let _ = sender.try_send((listener, outcome));
     };
-    let settings =
-        net::Settings { on_event, on_listening: Box::new(on_listening), ..net::Settings::default() };
+    let settings = net::Settings { on_listening: Box::new(on_listening), ..settings };
     let opened = IoThread::new(settings, bell, Harbor::new(links), runtime.inlet(), lanes);
     let mut opening = Opening { waiting, outcomes };
     opening.poll()?;

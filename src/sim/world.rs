@@ -324,6 +324,8 @@ impl World {
                 self.after(delay, Due::Dial { node, life, conn, address });
             }
             Action::Close { conn } => self.close(node, conn),
+            // A connection of this network that is not closed works.
+            Action::Probe { .. } => {}
             Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(node, envelope),
             Action::Answer { waiter, answer } => self.answered(node, waiter, &answer),
             Action::Publish { name, handle } => {

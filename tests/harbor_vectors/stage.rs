@@ -141,7 +141,7 @@ impl Stage {
             Action::Close { conn } => self.hang_up((id, conn)),
             Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(id, envelope),
             Action::Answer { answer, .. } => self.machine(id).answers.push(answer),
-            Action::Publish { .. } | Action::Retract { .. } => {}
+            Action::Publish { .. } | Action::Retract { .. } | Action::Probe { .. } => {}
             Action::Event(event) => self.machine(id).events.push(event),
         }
     }

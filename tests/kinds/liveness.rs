@@ -34,3 +34,20 @@ fn a_silent_node_of_our_kind_is_asked_and_then_lost() {
     assert_eq!(world.heard(), Heard::Event("down", Ok(())));
     world.end();
 }
+
+#[test]
+fn a_peer_that_does_not_read_is_given_up() {
+    let world = World::with(|config| config.stall_deadline(millis(500)));
+    let peer = world.join(2);
+    let callee = peer.service(0x20);
+    world.node.wait_linked(HarborId::new(2), secs(20)).expect("it said who it is");
+    world.does(move |_, ctx| {
+        ctx.link(HarborId::new(2), NEVER, |me, _, down| me.tell(Heard::Event("down", down)));
+        // More than the buffers of both sockets take.
+        for _ in 0..24 {
+            ctx.send_raw(callee, Kind::TEXT, Session::NONE, vec![0; 1 << 20]).expect("there is room");
+        }
+    });
+    assert_eq!(world.heard(), Heard::Event("down", Ok(())));
+    world.end();
+}

@@ -1,5 +1,6 @@
 //! Links whose peers are gone and have not said so.
 
+use super::super::Action;
 use super::super::kin::{self, Word};
 use super::super::pulse::{Rhythm, Sign};
 use super::*;
@@ -28,11 +29,28 @@ impl Slot {
     /// Does what is due about a link that is up.
     pub(super) fn check_liveness(&mut self, desk: &mut Desk) {
         let State::Up(link) = &mut self.state else { return };
+        if let Some(stall) = link.stall.as_mut().filter(|stall| stall.is_due(desk.now))
+            && stall.is_over(desk.now)
+        {
+            return self.give_up(DownReason::Stalled, desk);
+        }
         let rhythm = rhythm(desk);
         match link.pulse.look(desk.now, link.written(), rhythm) {
             Sign::Fine => {}
             Sign::Silent => self.ask(rhythm.deadline - rhythm.interval, desk),
             Sign::Lost => self.give_up(DownReason::Silent, desk),
+        }
+    }
+
+    /// Somebody comes with the id of this link. If the link's peer is gone, that shall be known soon: a node of our kind is
+    /// asked, and has `patience`; for another the system looks whether its machine still knows the connection.
+    pub(super) fn probe(&mut self, patience: Duration, desk: &mut Desk) {
+        let State::Up(link) = &mut self.state else { return };
+        if link.pulse.is_listening() {
+            self.ask(patience, desk);
+        } else if link.pulse.is_off() && link.probed_until <= desk.now {
+            link.probed_until = desk.now + desk.bounds.probe_time_max;
+            desk.actions.push_back(Action::Probe { conn: link.conn });
         }
     }
 

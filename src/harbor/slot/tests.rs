@@ -65,6 +65,7 @@ fn outcome(slot: &mut Slot, desk: &mut Desk) -> String {
         words.push(match action {
             Action::Connect { .. } => "dial".to_owned(),
             Action::Close { .. } => "close".to_owned(),
+            Action::Probe { .. } => "probe".to_owned(),
             Action::Deliver(envelope) | Action::Complete(envelope) => match envelope.body {
                 Body::Failure(told) => format!("{}: {told:?}", envelope.session.bits()),
                 Body::Empty | Body::Bytes(_) | Body::Typed(_) => {
@@ -296,12 +297,12 @@ const TABLE: [(&str, &[Row]); 8] = [
         "up",
         &[
             ("send", "write 18, up unsent 1"),
-            ("C same", "up unsent 0"),
-            ("C other", "up unsent 0"),
+            ("C same", "probe, up unsent 0"),
+            ("C other", "probe, up unsent 0"),
             ("D", "up unsent 0"),
             ("connected", "up unsent 0"),
             ("connect failed", "up unsent 0"),
-            ("accepted", "IdInUse((2)), close, up unsent 0"),
+            ("accepted", "probe, IdInUse((2)), close, up unsent 0"),
             ("its id", "up unsent 0"),
             ("response", "1: RESPONSE, up unsent 0"),
             (

@@ -271,6 +271,7 @@ impl Model {
                 Action::StopListening(_)
                 | Action::Publish { .. }
                 | Action::Retract { .. }
+                | Action::Probe { .. }
                 | Action::Event(_) => {}
             }
         }

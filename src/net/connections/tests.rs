@@ -41,7 +41,8 @@ fn told(outcome: Outcome<'_>) -> Option<Told> {
 
 impl Stand {
     fn new() -> (Self, Resolver) {
-        let (reactor, resolver) = Reactor::new(PollerBell::new().unwrap());
+        let (reactor, resolver) =
+            Reactor::new(PollerBell::new().unwrap(), crate::limits::UNREACHABLE_TIME_MAX);
         let harbor = Harbor::new(harbor::Settings::new(HarborId::SINGLE));
         let connections = Connections::default();
         (Self { reactor, connections, harbor, buffer: vec![0; 64 << 10] }, resolver)

@@ -4,7 +4,10 @@ use super::entry::{Entries, Entry, Form, Literal};
 use super::problem::{Fault, Place, Problem, Severity};
 use super::spelling::suggestion;
 use super::{Config, LoggerLevel, ServiceEntry, ServiceKind};
-use crate::limits::{CALL_DEADLINE, CONFIG_SERVICES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME};
+use crate::limits::{
+    CALL_DEADLINE, CONFIG_SERVICES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME, STALL_TIME_MAX,
+    UNREACHABLE_TIME_MAX,
+};
 use crate::message::HarborId;
 use crate::registry::HarborRange;
 use std::collections::BTreeMap;
@@ -15,7 +18,7 @@ pub(super) const HARBOR_RANGE: &str = "1 to 255, or 0 for a node that is alone";
 const HARBOR_ENDS: &str = "two ids of 1 to 255, the lower one first, such as [200, 254]";
 pub(super) const THREAD_RANGE: &str = "1 to 256";
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 19] = [
     "harbor",
     "lease",
     "address",
@@ -32,6 +35,8 @@ const KNOWN: [&str; 17] = [
     "default_deadline",
     "heartbeat",
     "heartbeat_deadline",
+    "stall_deadline",
+    "unreachable_deadline",
     "service",
 ];
 
@@ -198,6 +203,10 @@ impl Reading {
             "heartbeat" => config.heartbeat = value.duration()?.unwrap_or(HEARTBEAT_TIME),
             "heartbeat_deadline" => {
                 config.heartbeat_deadline = value.duration()?.unwrap_or(HEARTBEAT_DEADLINE);
+            }
+            "stall_deadline" => config.stall_deadline = value.duration()?.unwrap_or(STALL_TIME_MAX),
+            "unreachable_deadline" => {
+                config.unreachable_deadline = value.duration()?.unwrap_or(UNREACHABLE_TIME_MAX);
             }
             "service" => self.services(entry)?,
             _ => {}

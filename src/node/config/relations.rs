@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 const DEADLINE_MAX: Duration = Duration::from_secs(3600);
+const UNREACHABLE_MIN: Duration = Duration::from_secs(3);
 
 /// A problem, and the keys that it is about: the first one's line is its place.
 pub(super) struct Finding {
@@ -97,11 +98,11 @@ impl Findings {
         if config.default_deadline < Duration::from_millis(1) || config.default_deadline > DEADLINE_MAX {
             self.error("default_deadline", &[], Fault::BadDuration { key: "default_deadline" });
         }
-        self.heartbeat(config);
+        self.liveness(config);
     }
 
-    /// A heartbeat of zero is none.
-    fn heartbeat(&mut self, config: &Config) {
+    /// A heartbeat of zero is none, and so is a stall.
+    fn liveness(&mut self, config: &Config) {
         let (heartbeat, deadline) = (config.heartbeat, config.heartbeat_deadline);
         if heartbeat > DEADLINE_MAX {
             self.error("heartbeat", &[], Fault::BadDuration { key: "heartbeat" });
@@ -110,6 +111,14 @@ impl Findings {
         } else if deadline < 2 * heartbeat {
             let what = "heartbeat_deadline is less than twice the heartbeat: the answer would have no time";
             self.error("heartbeat_deadline", &["heartbeat"], Fault::Contradiction { what });
+        }
+        if config.stall_deadline > DEADLINE_MAX {
+            self.error("stall_deadline", &[], Fault::BadDuration { key: "stall_deadline" });
+        }
+        if config.unreachable_deadline < UNREACHABLE_MIN || config.unreachable_deadline > DEADLINE_MAX {
+            let what =
+                "unreachable_deadline must be 3s to 1h: the system counts in seconds, and asks three times";
+            self.error("unreachable_deadline", &[], Fault::Contradiction { what });
         }
     }
 

@@ -37,6 +37,8 @@ control = "/run/skyharbor/node2.sock"
 default_deadline = "250ms"
 heartbeat = "200ms"
 heartbeat_deadline = "1s"
+stall_deadline = "0s"
+unreachable_deadline = "1m"
 
 [[service]]
 kind = "echo"
@@ -61,6 +63,8 @@ name = ".kv"
         .control("/run/skyharbor/node2.sock")
         .default_deadline(Duration::from_millis(250))
         .heartbeat(Duration::from_millis(200), Duration::from_secs(1))
+        .stall_deadline(Duration::ZERO)
+        .unreachable_deadline(Duration::from_secs(60))
         .service(ServiceKind::Echo, "ECHO")
         .service(ServiceKind::Kv, ".kv");
     assert_eq!(config, expected);
@@ -145,6 +149,8 @@ fn every_kind_of_error_has_its_line() {
         ("heartbeat = \"2h\"", "heartbeat must be"),
         ("heartbeat_deadline = \"0s\"", "1ms to 1h"),
         ("heartbeat_deadline = \"1s\"", "less than twice the heartbeat"),
+        ("stall_deadline = \"2h\"", "stall_deadline must be"),
+        ("unreachable_deadline = \"2s\"", "3s to 1h"),
         ("bind = \"localhost\"", "the port is missing"),
         ("bind = \"::1:2526\"", "stands in brackets"),
         ("bind = [\"a:1\"]", "bind must be a text, not an array"),
