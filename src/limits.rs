@@ -27,8 +27,10 @@ pub const SERI_WRAPPERS_MAX: usize = 4 * SERI_READ_DEPTH_MAX;
 pub const SLOTS: usize = 256;
 /// Messages held for one peer that is not linked yet.
 pub const HELD_MESSAGES_MAX: usize = 65_536;
-/// Bytes held for one peer that is not linked yet.
+/// Bytes held for one peer that is not linked yet, or for all names that nobody has.
 pub const HELD_BYTES_MAX: usize = 64 << 20;
+/// Bytes held for all peers that are not linked yet.
+pub const HELD_BYTES_ALL_MAX: usize = 256 << 20;
 /// How long a message is held for a peer that is not linked yet.
 pub const HELD_TIME_MAX: Duration = Duration::from_secs(30);
 /// Messages held for one name that nobody has yet.
@@ -208,6 +210,10 @@ pub const BYTES_LEASE: u64 = 64 << 10;
 pub const LANE_MESSAGES_MAX: u64 = 65_536;
 /// Messages in one lane to the I/O thread, above which even answers are refused: a peer of our kind has not more calls open.
 pub const LANE_ANSWERS_MAX: u64 = PENDING_CALLS_MAX as u64;
+/// Bytes that the messages in one lane to the I/O thread hold outside themselves, above which sends are refused.
+pub const LANE_BYTES_MAX: u64 = 64 << 20;
+/// The same, above which even answers are refused: their callers get an ERROR instead, which holds none.
+pub const LANE_ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// Rounds that a mailbox's owner waits for a sender between its two steps, before it lets others run.
 pub const GAP_SPINS_MAX: u32 = 32;
 
@@ -269,7 +275,8 @@ const _: () = assert!(LARGE_WARN_BYTES <= 8_000_000 / 2 + 300_000);
 const _: () = assert!(COPY_BYTES_MAX + TRAILER_BYTES + 4 <= CHUNK_BYTES);
 const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
 const _: () = assert!(UPLINK_TURN_MESSAGES_MAX as u64 <= LANE_MESSAGES_MAX);
-const _: () = assert!(LANE_MESSAGES_MAX < LANE_ANSWERS_MAX);
+const _: () = assert!(LANE_MESSAGES_MAX < LANE_ANSWERS_MAX && LANE_BYTES_MAX < LANE_ANSWER_BYTES_MAX);
+const _: () = assert!(PAYLOAD_BYTES_MAX as u64 <= LANE_BYTES_MAX);
 const _: () = assert!(ACCEPTS_MAX <= LISTEN_BACKLOG as usize);
 const _: () = assert!(LINGER_TIME_MAX.as_nanos() < LEAVE_TIME_MAX.as_nanos());
 const _: () = assert!(SERI_WRITE_DEPTH_MAX < SERI_READ_DEPTH_MAX);
@@ -281,6 +288,7 @@ const _: () = assert!(2 * HEARTBEAT_TIME.as_nanos() <= HEARTBEAT_DEADLINE.as_nan
 const _: () =
     assert!(STALL_TIME_MAX.as_nanos() < UNREACHABLE_TIME_MAX.as_nanos(), "the system also ends what stalls");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
+const _: () = assert!(HELD_BYTES_MAX <= HELD_BYTES_ALL_MAX);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);

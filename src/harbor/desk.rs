@@ -44,6 +44,8 @@ pub(super) struct Desk {
     pub(super) pending: Pending,
     pub(super) waiters: Waiters,
     pub(super) intake: Intake,
+    /// Bytes held for peers that are not linked yet, all of them together.
+    pub(super) held_bytes: usize,
     /// Messages that the machine itself sends to other nodes: refusals. Routed when the current input is handled.
     pub(super) replies: VecDeque<Envelope>,
     /// Messages for the id that nodes of our kind have in common, with the peers that they came from.
@@ -70,6 +72,7 @@ impl Desk {
             pending: Pending::new(settings.own, settings.seed),
             waiters: Waiters::default(),
             intake: Intake::default(),
+            held_bytes: 0,
             replies: VecDeque::new(),
             kin_mail: VecDeque::new(),
             link_changes: VecDeque::new(),

@@ -72,8 +72,10 @@ pub struct Join {
 pub struct Bounds {
     /// Messages held for one peer that is not linked yet.
     pub held_messages_max: usize,
-    /// Payload bytes held for one peer that is not linked yet, or for one name.
+    /// Payload bytes held for one peer that is not linked yet, or for all names.
     pub held_bytes_max: usize,
+    /// Payload bytes held for all peers that are not linked yet.
+    pub held_bytes_all_max: usize,
     /// How long a message is held.
     pub held_time_max: Duration,
     /// Messages held for one name that nobody has yet.
@@ -113,6 +115,7 @@ impl Default for Bounds {
         Self {
             held_messages_max: limits::HELD_MESSAGES_MAX,
             held_bytes_max: limits::HELD_BYTES_MAX,
+            held_bytes_all_max: limits::HELD_BYTES_ALL_MAX,
             held_time_max: limits::HELD_TIME_MAX,
             name_held_messages_max: limits::NAME_HELD_MESSAGES_MAX,
             pending_calls_max: limits::PENDING_CALLS_MAX,

@@ -100,8 +100,12 @@ impl Slot {
         }
         match &mut self.state {
             State::Wait { held, .. } | State::Handshake(Handshake { held, .. }) => {
-                match held.push(desk.now, envelope, held_bounds(desk)) {
-                    Ok(expires) => desk.wake_at(expires),
+                let (before, bounds) = (held.bytes(), held_bounds(held, desk));
+                match held.push(desk.now, envelope, bounds) {
+                    Ok(expires) => {
+                        desk.held_bytes += held.bytes() - before;
+                        desk.wake_at(expires);
+                    }
                     Err(envelope) => self.fail(envelope, Failure::Full, desk),
                 }
             }
@@ -133,7 +137,7 @@ impl Slot {
     }
 
     fn fail_held(&mut self, mut held: Held, reason: Failure, desk: &mut Desk) {
-        while let Some(envelope) = held.pop() {
+        while let Some(envelope) = take_held(&mut held, desk) {
             self.fail(envelope, reason, desk);
         }
     }
@@ -272,7 +276,7 @@ impl Slot {
         desk.event(Event::Up(self.id));
         desk.link_changes.push_back(LinkChange::Up(self.id));
         desk.answer_all(Subject::Connect(self.id), &HarborAnswer::Up);
-        while let Some(envelope) = held.pop() {
+        while let Some(envelope) = take_held(&mut held, desk) {
             if let Err(SendError { reason, message }) = link.push(envelope, desk) {
                 self.fail(message, reason.into(), desk);
             }
@@ -417,7 +421,10 @@ impl Slot {
     pub(super) fn expire(&mut self, desk: &mut Desk) {
         while desk.pending.pop_expired(self.id, Whose::Theirs, desk.now).is_some() {}
         let now = desk.now;
-        while let Some(envelope) = self.held_mut().and_then(|held| held.pop_expired(now)) {
+        while let Some(held) = self.held_mut() {
+            let before = held.bytes();
+            let Some(envelope) = held.pop_expired(now) else { break };
+            desk.held_bytes -= before - held.bytes();
             self.fail(envelope, Failure::Expired, desk);
         }
         if self.step_deadline().is_none_or(|deadline| deadline > now) {
@@ -527,12 +534,22 @@ impl Slot {
     }
 }
 
-fn held_bounds(desk: &Desk) -> HeldBounds {
+/// What may be held here, and is not held for others.
+fn held_bounds(held: &Held, desk: &Desk) -> HeldBounds {
+    let room = desk.bounds.held_bytes_all_max.saturating_sub(desk.held_bytes - held.bytes());
     HeldBounds {
         messages_max: desk.bounds.held_messages_max,
-        bytes_max: desk.bounds.held_bytes_max,
+        bytes_max: desk.bounds.held_bytes_max.min(room),
         time_max: desk.bounds.held_time_max,
     }
+}
+
+/// The oldest message that is held.
+fn take_held(held: &mut Held, desk: &mut Desk) -> Option<Envelope> {
+    let before = held.bytes();
+    let envelope = held.pop();
+    desk.held_bytes -= before - held.bytes();
+    envelope
 }
 
 /// A new outbox with our id byte.

@@ -13,6 +13,7 @@ use std::time::Duration;
 mod calls;
 mod kin;
 mod liveness;
+mod memory;
 mod random;
 
 /// One machine whose peers are played by hand.

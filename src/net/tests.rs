@@ -188,12 +188,12 @@ impl Rig {
     /// A message to a service of node 2.
     fn send(&self, message: Envelope) {
         self.sender
-            .send(message.dest.harbor().index(), Outgoing::Send(message))
+            .send(message.dest.harbor().index(), Outgoing::Send(message), 0)
             .unwrap_or_else(|_| panic!("full"));
     }
 
     fn ask(&self, request: HarborRequest) {
-        self.sender.send(0, Outgoing::Ask(request)).unwrap_or_else(|_| panic!("full"));
+        self.sender.send(0, Outgoing::Ask(request), 0).unwrap_or_else(|_| panic!("full"));
     }
 
     /// Gives everything a thread.
@@ -262,7 +262,7 @@ fn a_sender_stands_in_for_the_sleeping_thread() {
     for session in 1.. {
         let slept = sleeps();
         wait_until(|| sleeps() > before && counters.read()[IoCount::Turns] > 0);
-        sender.send(2, Outgoing::Send(message(session, b"hello"))).unwrap_or_else(|_| panic!("full"));
+        sender.send(2, Outgoing::Send(message(session, b"hello")), 0).unwrap_or_else(|_| panic!("full"));
         sent.extend(frame(session, b"hello"));
         if counters.read()[IoCount::StandIns] > 0 {
             break;
@@ -276,7 +276,7 @@ fn a_sender_stands_in_for_the_sleeping_thread() {
     });
     assert_eq!(peer.got, sent, "all of them, in order");
     let stood_in = counters.read()[IoCount::StandIns];
-    sender.send(0, Outgoing::Ask(HarborRequest::Leave)).unwrap_or_else(|_| panic!("full"));
+    sender.send(0, Outgoing::Ask(HarborRequest::Leave), 0).unwrap_or_else(|_| panic!("full"));
     thread.join().unwrap();
     assert_eq!(counters.read()[IoCount::StandIns], stood_in, "the thread leaves by itself");
     drop(seats);
@@ -294,7 +294,7 @@ fn a_panic_while_standing_in_ends_the_thread_and_not_the_sender() {
     let thread = thread::Builder::new().spawn(turns).unwrap();
     wait_until(|| sleeps() > before);
     let large = vec![0; 8 << 20];
-    sender.send(2, Outgoing::Send(message(1, &large))).unwrap_or_else(|_| panic!("full"));
+    sender.send(2, Outgoing::Send(message(1, &large)), 0).unwrap_or_else(|_| panic!("full"));
     thread.join().unwrap_err();
     assert!(sender.is_closed(2), "whoever sends now is told");
 }
@@ -429,7 +429,7 @@ fn an_end_without_a_farewell_tells_everybody_who_waits() {
     assert!(runtime.drain(PATIENCE));
     runtime.stop();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
-    assert!(sender.send(2, Outgoing::Send(message(1, b"late"))).is_err());
+    assert!(sender.send(2, Outgoing::Send(message(1, b"late")), 0).is_err());
 }
 
 #[test]
@@ -516,7 +516,7 @@ impl Running {
     }
 
     fn leave(self) {
-        self.sender.send(0, Outgoing::Ask(HarborRequest::Leave)).unwrap_or_else(|_| panic!("full"));
+        self.sender.send(0, Outgoing::Ask(HarborRequest::Leave), 0).unwrap_or_else(|_| panic!("full"));
         self.io_thread.join().unwrap().unwrap();
         assert!(self.runtime.drain(PATIENCE));
         self.runtime.stop();

@@ -14,13 +14,15 @@
 //! **No message is missed.** A send's step on the word is either before the receiver's, which then sees (L1) the push; or
 //! after, and the bit stays. A bit is on while its first sender has not rung yet: a later sender relies on that ring.
 //!
-//! Each lane is bounded: a send beyond `LANE_MESSAGES_MAX` gives the message back. An answer has more room, up to
-//! `LANE_ANSWERS_MAX`: the caller on the other side waits for it, and the sender has no other use for it.
+//! Each lane is bounded, in messages and in the bytes that they hold outside themselves: a send beyond `LANE_MESSAGES_MAX` or
+//! `LANE_BYTES_MAX` gives the message back. An answer has more room, up to `LANE_ANSWERS_MAX` and `LANE_ANSWER_BYTES_MAX`: the
+//! caller on the other side waits for it, and the sender has no other use for it. Messages without such bytes touch one
+//! counter only.
 //!
 //! A receiver that ends closes the lanes. Their lengths count who is about to push, too, so it can wait for those and take
 //! the last message; whoever comes later gets the message back.
 
-use crate::limits::{LANE_ANSWERS_MAX, LANE_MESSAGES_MAX};
+use crate::limits::{LANE_ANSWER_BYTES_MAX, LANE_ANSWERS_MAX, LANE_BYTES_MAX, LANE_MESSAGES_MAX};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{CachePadded, Doorbell};
 use std::cell::Cell;
@@ -46,16 +48,62 @@ pub struct Lanes<T> {
 }
 
 struct Lane<T> {
-    messages: SegQueue<T>,
+    messages: SegQueue<(T, u64)>,
     /// Pushed or about to be pushed, and not taken. Relaxed: it publishes nothing.
     len: AtomicU64,
+    /// The bytes of those.
+    bytes: AtomicU64,
 }
+
+impl<T> Lane<T> {
+    fn new() -> Self {
+        Self { messages: SegQueue::new(), len: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    }
+
+    /// Takes room for a message of so many bytes, if there is any left; the last one may exceed it.
+    fn reserve(&self, bytes: u64, most: Room) -> bool {
+        // Looked at first: whoever closes a lane waits until nobody has counted itself in.
+        if self.len.load(Ordering::Relaxed) >= most.messages || self.is_full(bytes, most) {
+            return false;
+        }
+        if self.len.fetch_add(1, Ordering::Relaxed) >= most.messages {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        if bytes > 0 {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn is_full(&self, bytes: u64, most: Room) -> bool {
+        bytes > 0 && self.bytes.load(Ordering::Relaxed) >= most.bytes
+    }
+
+    /// Gives the room back.
+    fn release(&self, bytes: u64) {
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        if bytes > 0 {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How much a lane takes. Several senders may each exceed the bytes by one message.
+#[derive(Clone, Copy)]
+struct Room {
+    messages: u64,
+    bytes: u64,
+}
+
+const FOR_REQUESTS: Room = Room { messages: LANE_MESSAGES_MAX, bytes: LANE_BYTES_MAX };
+const FOR_ANSWERS: Room = Room { messages: LANE_ANSWERS_MAX, bytes: LANE_ANSWER_BYTES_MAX };
 
 impl<T> Lanes<T> {
     /// `count` lanes to one receiver, whom `doorbell` wakes.
     #[expect(clippy::new_ret_no_self, reason = "the lanes are reached through their two ends only")]
     pub fn new(count: usize, doorbell: Arc<Doorbell>) -> (LaneSender<T>, LaneReceiver<T>) {
-        let lane = |_| CachePadded::new(Lane { messages: SegQueue::new(), len: AtomicU64::new(0) });
+        let lane = |_| CachePadded::new(Lane::new());
         let words = count.div_ceil(WORD_BITS);
         let lanes = Arc::new(Self {
             lanes: (0..count).map(lane).collect(),
@@ -80,15 +128,15 @@ pub struct LaneSender<T> {
 }
 
 impl<T> LaneSender<T> {
-    /// Adds a message at the end of a lane, and wakes the receiver if it sleeps.
+    /// Adds a message, which holds so many bytes outside itself, at the end of a lane, and wakes the receiver if it sleeps.
     ///
     /// # Errors
     /// Gives it back if the lane is full, or [closed](Self::is_closed).
     ///
     /// # Panics
     /// If there is no such lane.
-    pub fn send(&self, lane: usize, message: T) -> Result<(), T> {
-        self.push(lane, message, LANE_MESSAGES_MAX)
+    pub fn send(&self, lane: usize, message: T, bytes: usize) -> Result<(), T> {
+        self.push(lane, message, bytes, FOR_REQUESTS)
     }
 
     /// As [`send`](Self::send), with more room: for an answer, and for what must not be refused.
@@ -98,21 +146,16 @@ impl<T> LaneSender<T> {
     ///
     /// # Panics
     /// If there is no such lane.
-    pub fn send_answer(&self, lane: usize, message: T) -> Result<(), T> {
-        self.push(lane, message, LANE_ANSWERS_MAX)
+    pub fn send_answer(&self, lane: usize, message: T, bytes: usize) -> Result<(), T> {
+        self.push(lane, message, bytes, FOR_ANSWERS)
     }
 
-    fn push(&self, lane: usize, message: T, most: u64) -> Result<(), T> {
-        let Lane { messages, len } = &*self.lanes.lanes[lane];
-        // Looked at first: whoever closes a lane waits until nobody has counted itself in.
-        if len.load(Ordering::Relaxed) >= most {
+    fn push(&self, lane: usize, message: T, bytes: usize, most: Room) -> Result<(), T> {
+        let to = &self.lanes.lanes[lane];
+        if !to.reserve(bytes as u64, most) {
             return Err(message);
         }
-        if len.fetch_add(1, Ordering::Relaxed) >= most {
-            len.fetch_sub(1, Ordering::Relaxed);
-            return Err(message);
-        }
-        messages.push(message);
+        to.messages.push((message, bytes as u64));
         let bit = 1 << (lane % WORD_BITS);
         // [L1] Release: publishes the push to whom takes the bit.
         let before = self.lanes.dirty[lane / WORD_BITS].fetch_or(bit, Ordering::Release);
@@ -221,9 +264,9 @@ impl<T> LaneReceiver<T> {
     /// # Panics
     /// If there is no such lane.
     pub fn take(&mut self, lane: usize) -> Option<T> {
-        let Lane { messages, len } = &*self.lanes.lanes[lane];
-        let message = messages.pop()?;
-        len.fetch_sub(1, Ordering::Relaxed);
+        let from = &self.lanes.lanes[lane];
+        let (message, bytes) = from.messages.pop()?;
+        from.release(bytes);
         Some(message)
     }
 
@@ -314,12 +357,12 @@ mod tests {
         let (sender, mut receiver, _) = lanes(257);
         assert_eq!(receiver.poll_dirty(), None);
         for lane in [256, 3, 64, 3] {
-            sender.send(lane, lane as u64).unwrap();
+            sender.send(lane, lane as u64, 0).unwrap();
         }
         assert!(receiver.has_dirty());
         assert_eq!(receiver.poll_dirty(), Some(3));
         assert_eq!((receiver.take(3), receiver.take(3), receiver.take(3)), (Some(3), Some(3), None));
-        sender.send(3, 4).unwrap();
+        sender.send(3, 4, 0).unwrap();
         assert_eq!(receiver.poll_dirty(), Some(64), "3 waits for its turn");
         assert_eq!(receiver.poll_dirty(), Some(256));
         receiver.mark(256);
@@ -333,34 +376,51 @@ mod tests {
     fn a_full_lane_gives_the_message_back() {
         let (sender, mut receiver, _) = lanes(2);
         for n in 0..LANE_MESSAGES_MAX {
-            sender.send(1, n).unwrap();
+            sender.send(1, n, 0).unwrap();
         }
-        assert_eq!(sender.send(1, 7), Err(7));
-        assert_eq!(sender.send(0, 7), Ok(()), "another lane has room");
+        assert_eq!(sender.send(1, 7, 0), Err(7));
+        assert_eq!(sender.send(0, 7, 0), Ok(()), "another lane has room");
         assert_eq!(receiver.take(1), Some(0));
-        assert_eq!(sender.send(1, 8), Ok(()));
+        assert_eq!(sender.send(1, 8, 0), Ok(()));
         assert_eq!(sender.len(1), LANE_MESSAGES_MAX);
     }
 
     #[test]
     fn an_answer_finds_room_in_a_full_lane() {
         let (sender, mut receiver, _) = lanes(1);
-        while sender.send(0, 1).is_ok() {}
-        while sender.send_answer(0, 2).is_ok() {}
+        while sender.send(0, 1, 0).is_ok() {}
+        while sender.send_answer(0, 2, 0).is_ok() {}
         assert_eq!(sender.len(0), LANE_ANSWERS_MAX);
         let taken: Vec<u64> = std::iter::from_fn(|| receiver.take(0)).collect();
         assert_eq!(taken.iter().filter(|&&message| message == 1).count() as u64, LANE_MESSAGES_MAX);
-        assert_eq!(sender.send(0, 3), Ok(()));
+        assert_eq!(sender.send(0, 3, 0), Ok(()));
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_come_back() {
+        let (sender, mut receiver, _) = lanes(1);
+        let half = LANE_BYTES_MAX as usize / 2;
+        for n in 0..3 {
+            // The last one exceeds the bound: it is a message that must not be cut.
+            assert_eq!(sender.send(0, n, half + n as usize).is_ok(), n < 2, "{n}");
+        }
+        assert_eq!(sender.send(0, 3, 0), Ok(()), "what holds no bytes finds room");
+        assert_eq!(sender.send_answer(0, 4, half), Ok(()), "so does an answer");
+        while sender.send_answer(0, 5, half).is_ok() {}
+        assert!(sender.lanes.lanes[0].bytes.load(Ordering::Relaxed) <= LANE_ANSWER_BYTES_MAX + half as u64);
+        while receiver.take(0).is_some() {}
+        assert_eq!(sender.lanes.lanes[0].bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(sender.send(0, 6, half), Ok(()));
     }
 
     #[test]
     fn closed_lanes_keep_nothing_and_take_nothing() {
         let (sender, mut receiver, _) = lanes(3);
-        sender.send(2, 7).unwrap();
+        sender.send(2, 7, 0).unwrap();
         let mut left = Vec::new();
         receiver.close(|message| left.push(message));
         assert_eq!(left, [7]);
-        assert_eq!((sender.send(2, 8), sender.send_answer(1, 9)), (Err(8), Err(9)));
+        assert_eq!((sender.send(2, 8, 0), sender.send_answer(1, 9, 0)), (Err(8), Err(9)));
         assert!(sender.is_closed(0) && sender.is_empty(2));
         receiver.close(|message| panic!("{message} came through"));
     }
@@ -373,7 +433,7 @@ mod tests {
             std::thread::scope(|threads| {
                 let senders = [0; 2].map(|_| {
                     let sender = sender.clone();
-                    threads.spawn(move || (0..).take_while(|&n| sender.send(0, n).is_ok()).count())
+                    threads.spawn(move || (0..).take_while(|&n| sender.send(0, n, 0).is_ok()).count())
                 });
                 while receiver.take(0).is_none() {
                     std::hint::spin_loop();
@@ -401,7 +461,7 @@ mod tests {
                 threads.spawn(move || {
                     for n in 0..EACH {
                         let lane = (n % LANES) as usize;
-                        while sender.send(lane, (from << 32) | (n / LANES)).is_err() {
+                        while sender.send(lane, (from << 32) | (n / LANES), 0).is_err() {
                             std::thread::yield_now();
                         }
                     }
@@ -430,13 +490,13 @@ mod tests {
     #[test]
     fn only_a_sleeper_is_rung() {
         let (sender, mut receiver, parker) = lanes(1);
-        sender.send(0, 1).unwrap();
+        sender.send(0, 1, 0).unwrap();
         receiver.doorbell().prepare();
         assert!(receiver.has_dirty(), "so it does not sleep");
         receiver.doorbell().cancel();
         assert_eq!(receiver.poll_dirty(), Some(0));
         receiver.doorbell().prepare();
-        sender.send(0, 2).unwrap();
+        sender.send(0, 2, 0).unwrap();
         assert!(parker.park(Some(STALL)));
         receiver.doorbell().cancel();
     }
@@ -474,8 +534,8 @@ mod models {
         explore(3, || {
             let (sender, mut receiver, parker) = lanes(1);
             let other = sender.clone();
-            let one = thread::spawn(move || sender.send(0, 1).unwrap());
-            let two = thread::spawn(move || other.send(0, 2).unwrap());
+            let one = thread::spawn(move || sender.send(0, 1, 0).unwrap());
+            let two = thread::spawn(move || other.send(0, 2, 0).unwrap());
             let mut all = receive(&mut receiver, &parker, 2);
             all.sort_unstable();
             assert_eq!(all, [1, 2]);
@@ -491,7 +551,7 @@ mod models {
             let (sender, mut receiver, parker) = lanes(2);
             let thread = thread::spawn(move || {
                 for message in [10, 20, 11] {
-                    sender.send(message as usize / 10 - 1, message).unwrap();
+                    sender.send(message as usize / 10 - 1, message, 0).unwrap();
                 }
             });
             let all = receive(&mut receiver, &parker, 3);
@@ -505,7 +565,7 @@ mod models {
     fn a_send_while_the_lanes_are_closed() {
         explore(3, || {
             let (sender, mut receiver, _) = lanes(1);
-            let thread = thread::spawn(move || sender.send(0, 1).is_ok());
+            let thread = thread::spawn(move || sender.send(0, 1, 0).is_ok());
             let mut left = 0;
             receiver.close(|_| left += 1);
             assert_eq!(thread.join().unwrap(), left == 1);

@@ -226,11 +226,12 @@ fn as_letter(refused: SendError<Outgoing>) -> SendError<Letter> {
     }
 }
 
-/// What the caller gets instead of an answer that may not leave the node as it is: too large, or no bytes.
+/// What the caller gets instead of an answer that may not leave the node as it is: too large, no bytes, or more than there is
+/// room for in its lane.
 pub(super) fn substitute(refused: &SendError<Letter>) -> Option<Envelope> {
     let reason = match refused.reason {
-        SendReason::TooLarge | SendReason::Denied => CallError::from(refused.reason),
-        SendReason::Full | SendReason::Unknown | SendReason::PeerDown | SendReason::Shutdown => return None,
+        SendReason::TooLarge | SendReason::Denied | SendReason::Full => CallError::from(refused.reason),
+        SendReason::Unknown | SendReason::PeerDown | SendReason::Shutdown => return None,
     };
     let answer = refused.message.envelope().filter(|answer| answer.kind == Kind::RESPONSE)?;
     Some(Envelope::error(answer.source, answer.dest, answer.session, reason))

@@ -26,6 +26,18 @@ pub enum Outgoing {
     Ask(HarborRequest),
 }
 
+impl Outgoing {
+    /// Bytes that it holds outside itself.
+    fn heap_len(&self) -> usize {
+        match self {
+            Self::Send(envelope) | Self::Ask(HarborRequest::Send { envelope, .. }) => {
+                envelope.body.heap_len()
+            }
+            Self::Ask(_) => 0,
+        }
+    }
+}
+
 /// How a runtime is set up.
 pub struct Settings {
     /// The node's id; 0 = alone.
@@ -207,9 +219,10 @@ impl Shared {
         room: Room,
     ) -> Result<(), SendError<Outgoing>> {
         let Some(uplink) = &self.uplink else { return Err(SendError::new(SendReason::Unknown, outgoing)) };
+        let bytes = outgoing.heap_len();
         let sent = match room {
-            Room::Bounded => uplink.send(lane, outgoing),
-            Room::Kept => uplink.send_answer(lane, outgoing),
+            Room::Bounded => uplink.send(lane, outgoing, bytes),
+            Room::Kept => uplink.send_answer(lane, outgoing, bytes),
         };
         sent.map_err(|outgoing| {
             let reason = if uplink.is_closed(lane) { SendReason::Shutdown } else { SendReason::Full };

@@ -278,6 +278,23 @@ fn the_harbor_hears_of_a_call_that_went_away_and_was_answered_here() {
 }
 
 #[test]
+fn a_caller_on_another_node_hears_of_an_answer_for_which_its_lane_has_no_room() {
+    let (_runtime, mut worker, mut lanes) = linked();
+    let bytes = 15 << 20;
+    let fitting = (limits::LANE_ANSWER_BYTES_MAX as usize).div_ceil(bytes);
+    let debtor = spawn(&mut worker, Debtor::new(fitting + 2, bytes)).handle;
+    call_from_elsewhere(&mut worker, debtor, fitting as u32 + 2);
+    let kinds: Vec<Kind> = std::iter::from_fn(|| lanes.take(2))
+        .map(|outgoing| match outgoing {
+            Outgoing::Send(answer) => answer.kind,
+            Outgoing::Ask(_) => panic!("no answer"),
+        })
+        .collect();
+    assert_eq!(kinds[..fitting], vec![Kind::RESPONSE; fitting]);
+    assert_eq!(kinds[fitting..], [Kind::ERROR, Kind::ERROR]);
+}
+
+#[test]
 fn a_full_lane_of_requests_takes_the_farewell() {
     let (runtime, worker, mut lanes) = linked();
     let waiter = Waiter { source: Handle::NONE, session: Session::NONE };
