@@ -124,8 +124,10 @@ pub const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 pub const ACCEPTS_MAX: usize = 64;
 /// Connections that the system keeps for a listener.
 pub const LISTEN_BACKLOG: i32 = 1024;
-/// How long nothing is accepted once no descriptor is left.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long nothing is accepted once no descriptor is left; it doubles with each failure.
+pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The longest such pause.
+pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a node that starts waits for the names of its listening addresses to be resolved.
 pub const LISTEN_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a dialled name may take to be resolved and all its addresses to be tried; each gets its share of what is left.

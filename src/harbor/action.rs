@@ -124,7 +124,7 @@ pub enum Event {
     ConnectFailed {
         /// Whom.
         address: String,
-        /// Why.
+        /// Why; `QuotaExceeded`: no descriptor is left.
         kind: io::ErrorKind,
     },
     /// A peer broke the protocol; its connection is closed.

@@ -156,7 +156,7 @@ impl Connections {
                     self.table.insert(key, Connection { conn, stage });
                     return Outcome::Nothing;
                 }
-                Err(error) => failure = error.kind(),
+                Err(error) => failure = sockets::kind_of(&error),
             }
         }
         Self::dial_failed(reactor, conn, failure)

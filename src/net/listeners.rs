@@ -4,11 +4,11 @@
 //!           open()                 answer                   accept: nothing left
 //!  Closed ──────────► Resolving ──────────► Open ─────────────────────────────────► Paused
 //!    ▲        └──── numeric address ────────▲  ▲                                       │
-//!    └──── close(), resolver or bind failed    └────────────── ACCEPT_PAUSE ───────────┘
+//!    └──── close(), resolver or bind failed    └────────── a pause, longer each time ──┘
 //! ```
 //!
 //! A process without free descriptors cannot accept, and level mode would report the waiting connection for ever. So the
-//! listener is not watched for a while; the system keeps the connections in its backlog meanwhile.
+//! listener is not watched for a while, longer with each failure; the system keeps the connections in its backlog meanwhile.
 
 use super::counters::IoCount;
 use super::reactor::{Key, Reactor, Resolution};
@@ -17,9 +17,10 @@ use super::resolver::Addresses;
 use super::sockets::{self, AcceptFailure};
 use crate::clock::Instant;
 use crate::harbor::Listener;
-use crate::limits::{ACCEPT_PAUSE, ACCEPTS_MAX};
+use crate::limits::{ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, ACCEPTS_MAX};
 use socket2::Socket;
 use std::io;
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 enum Stage {
@@ -36,16 +37,37 @@ enum Stage {
 /// Both listeners.
 #[derive(Default)]
 pub(super) struct Listeners {
-    links: Stage,
-    master: Stage,
+    links: Place,
+    master: Place,
+}
+
+#[derive(Default)]
+struct Place {
+    stage: Stage,
+    /// Pauses since something was accepted.
+    pauses: u32,
+}
+
+impl Place {
+    /// The next pause, and whether it is the first.
+    fn pause(&mut self) -> (Duration, bool) {
+        let doubled = ACCEPT_PAUSE_MIN.saturating_mul(1 << self.pauses.min(20));
+        let is_first = self.pauses == 0;
+        self.pauses = self.pauses.saturating_add(1);
+        (doubled.min(ACCEPT_PAUSE_MAX), is_first)
+    }
 }
 
 impl Listeners {
-    fn stage(&mut self, listener: Listener) -> &mut Stage {
+    fn place(&mut self, listener: Listener) -> &mut Place {
         match listener {
             Listener::Links => &mut self.links,
             Listener::Master => &mut self.master,
         }
+    }
+
+    fn stage(&mut self, listener: Listener) -> &mut Stage {
+        &mut self.place(listener).stage
     }
 
     /// Opens a listener: its address as it turned out, or why not; none if the resolver has to be waited for.
@@ -123,10 +145,11 @@ impl Listeners {
         mut accepted: impl FnMut(&mut Reactor, Socket),
     ) {
         let unreachable = reactor.unreachable();
-        let Stage::Open(open) = self.stage(listener) else { return };
+        let Place { stage: Stage::Open(open), pauses } = self.place(listener) else { return };
         for _ in 0..ACCEPTS_MAX {
             match sockets::accept(open.socket(), unreachable) {
                 Ok(socket) => {
+                    *pauses = 0;
                     reactor.count(IoCount::Accepts, 1);
                     accepted(reactor, socket);
                 }
@@ -134,34 +157,36 @@ impl Listeners {
                 Err(AcceptFailure::Lost) => reactor.count(IoCount::AcceptFailures, 1),
                 Err(AcceptFailure::Exhausted(error)) => {
                     reactor.count(IoCount::AcceptFailures, 1);
-                    tracing::warn!(?listener, %error, "cannot accept, pausing");
-                    return self.pause(now, reactor, listener);
+                    return self.pause(now, reactor, listener, &error);
                 }
             }
         }
     }
 
-    fn pause(&mut self, now: Instant, reactor: &mut Reactor, listener: Listener) {
-        let stage = self.stage(listener);
-        if let Stage::Open(mut socket) = std::mem::take(stage) {
-            if let Err(error) = socket.watch(Interest::Nothing) {
-                tracing::warn!(?listener, %error, "cannot pause");
+    /// Looks away for a while. Only the first of a row of pauses is worth a line.
+    fn pause(&mut self, now: Instant, reactor: &mut Reactor, listener: Listener, error: &io::Error) {
+        let place = self.place(listener);
+        if let Stage::Open(mut socket) = std::mem::take(&mut place.stage) {
+            let (pause, is_first) = place.pause();
+            if is_first {
+                tracing::warn!(?listener, %error, "cannot accept, pausing until it is possible again");
             }
-            let until = now + ACCEPT_PAUSE;
-            *stage = Stage::Paused { socket, until };
+            // If it cannot be told to look away, it is told again at the next failure.
+            let _ = socket.watch(Interest::Nothing);
+            let until = now + pause;
+            place.stage = Stage::Paused { socket, until };
             reactor.wake_at(until, Key::listener(listener));
         }
     }
 
     /// A pause may be over.
     pub(super) fn handle_deadline(&mut self, now: Instant, reactor: &mut Reactor, listener: Listener) {
-        let stage = self.stage(listener);
-        *stage = match std::mem::take(stage) {
+        let place = self.place(listener);
+        place.stage = match std::mem::take(&mut place.stage) {
             Stage::Paused { mut socket, until } if until <= now => match socket.watch(Interest::Read) {
                 Ok(()) => Stage::Open(socket),
-                Err(error) => {
-                    tracing::warn!(?listener, %error, "cannot go on accepting, pausing again");
-                    let until = now + ACCEPT_PAUSE;
+                Err(_) => {
+                    let until = now + place.pause().0;
                     reactor.wake_at(until, Key::listener(listener));
                     Stage::Paused { socket, until }
                 }
@@ -177,7 +202,6 @@ mod tests {
     use crate::net::PollerBell;
     use crate::net::resolver::Resolver;
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
-    use std::time::Duration;
 
     const NOW: Instant = Instant::from_nanos(1_000_000_000);
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -244,15 +268,36 @@ mod tests {
         let (mut listeners, mut reactor, _resolver) = stand();
         let address = listeners.open(&mut reactor, Listener::Links, "127.0.0.1:0").unwrap().unwrap();
         let _peer = TcpStream::connect(address).unwrap();
-        listeners.pause(NOW, &mut reactor, Listener::Links);
+        let error = io::ErrorKind::QuotaExceeded.into();
+        listeners.pause(NOW, &mut reactor, Listener::Links, &error);
         assert_eq!(ready(&reactor, Duration::ZERO), [], "nobody looks");
-        assert_eq!(reactor.next_deadline(), Some(NOW + ACCEPT_PAUSE));
+        assert_eq!(reactor.next_deadline(), Some(NOW + ACCEPT_PAUSE_MIN));
         listeners.handle_deadline(NOW, &mut reactor, Listener::Links);
         assert_eq!(ready(&reactor, Duration::ZERO), [], "too early");
-        listeners.handle_deadline(NOW + ACCEPT_PAUSE, &mut reactor, Listener::Links);
+        listeners.handle_deadline(NOW + ACCEPT_PAUSE_MIN, &mut reactor, Listener::Links);
         assert_eq!(ready(&reactor, PATIENCE), [Key::listener(Listener::Links)]);
         let mut accepted = 0;
         listeners.accept(NOW, &mut reactor, Listener::Links, |_, _| accepted += 1);
         assert_eq!(accepted, 1);
+    }
+
+    #[test]
+    fn pauses_grow_until_something_is_accepted() {
+        let (mut listeners, mut reactor, _resolver) = stand();
+        let address = listeners.open(&mut reactor, Listener::Links, "127.0.0.1:0").unwrap().unwrap();
+        let error = io::ErrorKind::QuotaExceeded.into();
+        let mut now = NOW;
+        for pause in [10, 20, 40, 80, 160, 320, 640, 1000, 1000].map(Duration::from_millis) {
+            listeners.pause(now, &mut reactor, Listener::Links, &error);
+            assert_eq!(reactor.next_deadline(), Some(now + pause));
+            now = now + pause;
+            assert!(reactor.poll_expired(now).is_some());
+            listeners.handle_deadline(now, &mut reactor, Listener::Links);
+        }
+        let _peer = TcpStream::connect(address).unwrap();
+        assert_eq!(ready(&reactor, PATIENCE), [Key::listener(Listener::Links)]);
+        listeners.accept(now, &mut reactor, Listener::Links, |_, _| ());
+        listeners.pause(now, &mut reactor, Listener::Links, &error);
+        assert_eq!(reactor.next_deadline(), Some(now + ACCEPT_PAUSE_MIN));
     }
 }

@@ -103,6 +103,14 @@ fn keep_alive(socket: &Socket, interval: Duration) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
+/// What kind of error kept a socket from being made: the standard library has no name for descriptors that run out.
+pub(super) fn kind_of(error: &io::Error) -> io::ErrorKind {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => io::ErrorKind::QuotaExceeded,
+        Some(_) | None => error.kind(),
+    }
+}
+
 fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::INTR))
 }
