@@ -73,6 +73,14 @@ pub const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
 pub const STALL_TIME_MAX: Duration = Duration::from_secs(10);
 /// Steps in which that time is counted.
 pub const STALL_STEPS: u32 = 4;
+/// Bytes of frames above [`FRAME_STEP_BYTES`] that are read at the same time, all links together.
+pub const INBOUND_BYTES_MAX: usize = 64 << 20;
+/// How long a link is not read because there is no memory for its next frame, before it is given up.
+pub const PAUSE_TIME_MAX: Duration = Duration::from_secs(10);
+/// While others wait for memory, a frame that has some brings at least [`FRAME_PACE_BYTES`] in this time.
+pub const FRAME_PACE_TIME: Duration = Duration::from_secs(5);
+/// See [`FRAME_PACE_TIME`].
+pub const FRAME_PACE_BYTES: usize = 1 << 20;
 /// The largest message from one node of our kind to another's reserved id; others are for nobody.
 pub const KIN_BYTES_MAX: usize = 256;
 /// How long a leaving node tries to hand its last bytes to its connections.
@@ -291,6 +299,11 @@ const _: () =
     assert!(STALL_TIME_MAX.as_nanos() < UNREACHABLE_TIME_MAX.as_nanos(), "the system also ends what stalls");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!(HELD_BYTES_MAX <= HELD_BYTES_ALL_MAX);
+const _: () = assert!(PAYLOAD_BYTES_MAX <= INBOUND_BYTES_MAX);
+const _: () = assert!(
+    FRAME_PACE_TIME.as_nanos() < PAUSE_TIME_MAX.as_nanos(),
+    "who is slow goes before who waits for it"
+);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
 const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);

@@ -1,5 +1,6 @@
 //! What every part of the machine works with: the clock's reading, the bounds, the outputs, the tables that all share.
 
+use super::inbound::Inbound;
 use super::pending::Pending;
 use super::waiters::{Subject, Waiters};
 use super::{Action, Bounds, ConnId, Event, Fault, Hello, Intake, Settings, backoff::Jitter};
@@ -44,6 +45,8 @@ pub(super) struct Desk {
     pub(super) pending: Pending,
     pub(super) waiters: Waiters,
     pub(super) intake: Intake,
+    /// The memory of large frames that are being read.
+    pub(super) inbound: Inbound,
     /// Bytes held for peers that are not linked yet, all of them together.
     pub(super) held_bytes: usize,
     /// Messages that the machine itself sends to other nodes: refusals. Routed when the current input is handled.
@@ -72,6 +75,7 @@ impl Desk {
             pending: Pending::new(settings.own, settings.seed),
             waiters: Waiters::default(),
             intake: Intake::default(),
+            inbound: Inbound::new(settings.bounds.inbound_bytes_max),
             held_bytes: 0,
             replies: VecDeque::new(),
             kin_mail: VecDeque::new(),

@@ -2,21 +2,35 @@
 
 use super::desk::Desk;
 use super::kin;
-use super::link::Link;
+use super::link::{Link, Reserved};
 use crate::message::{CallError, Envelope, HarborId, Kind};
 use crate::wire::FrameFault;
 
-/// Decodes everything in the chunk; what is for services is delivered in order.
+/// Decodes everything in the chunk; what is for services is delivered in order. The rest is for later: it begins with a
+/// frame for which there is no memory now.
 ///
 /// # Errors
 /// The frame that breaks the link. Everything before it was delivered.
-pub(super) fn receive(
+pub(super) fn receive<'a>(
     peer: HarborId,
     link: &mut Link,
-    mut chunk: &[u8],
+    mut chunk: &'a [u8],
     desk: &mut Desk,
-) -> Result<(), FrameFault> {
-    while let Some(envelope) = link.decoder.feed(&mut chunk)? {
+) -> Result<&'a [u8], FrameFault> {
+    loop {
+        let Some(envelope) = link.decoder.feed(&mut chunk)? else {
+            match link.decoder.gated() {
+                Some(bytes) if desk.inbound.reserve(peer, bytes) => {
+                    link.frame = Some(Reserved::new(bytes, desk.now));
+                    link.decoder.admit();
+                    continue;
+                }
+                Some(_) | None => return Ok(chunk),
+            }
+        };
+        if let Some(frame) = link.frame.take() {
+            desk.inbound.release(frame.bytes);
+        }
         desk.intake.frames += 1;
         link.note_received(&envelope, peer, desk);
         match envelope.kind {
@@ -29,7 +43,6 @@ pub(super) fn receive(
             }
         }
     }
-    Ok(())
 }
 
 fn deliver(peer: HarborId, envelope: Envelope, desk: &mut Desk) {

@@ -9,6 +9,8 @@
 //! | `HELLO` | incarnation, capabilities | the link is up |
 //! | `PING` | number | the peer said hello and nothing since a while (`pulse`), and it can answer |
 //! | `PONG` | number | the answer |
+//! | `PAUSE` | – | this node has no memory to read the link now (`inbound`), and cannot answer |
+//! | `RESUME` | – | it reads again |
 
 use super::desk::Desk;
 use super::{Event, Fault, Harbor, Hello};
@@ -38,6 +40,8 @@ pub(super) enum Word {
     Hello(Hello),
     Ping(u64),
     Pong(u64),
+    Pause,
+    Resume,
 }
 
 /// Whether a frame is for the reserved id and not for a service.
@@ -78,7 +82,9 @@ impl Harbor {
             Some(Word::Hello(hello)) => self.meet(peer, hello),
             Some(Word::Ping(number)) if is_met => slot.say(Word::Pong(number), &mut self.desk),
             Some(Word::Pong(number)) if is_met => slot.pong(number),
-            Some(Word::Ping(_) | Word::Pong(_)) => {}
+            Some(Word::Pause) if is_met => slot.peer_pauses(&mut self.desk),
+            Some(Word::Resume) if is_met => slot.peer_resumes(&mut self.desk),
+            Some(Word::Ping(_) | Word::Pong(_) | Word::Pause | Word::Resume) => {}
             None if envelope.kind != Kind::ERROR && envelope.session.wants_answer() => {
                 let (source, dest) = (envelope.dest, envelope.source);
                 self.desk.reply(Envelope::error(source, dest, envelope.session, CallError::NoService));
@@ -119,6 +125,8 @@ impl Harbor {
 const HELLO: &str = "HELLO";
 const PING: &str = "PING";
 const PONG: &str = "PONG";
+const PAUSE: &str = "PAUSE";
+const RESUME: &str = "RESUME";
 
 fn pack(word: Word) -> Vec<u8> {
     let number = |bits: u64| Value::Int(i64::from_ne_bytes(bits.to_ne_bytes()));
@@ -129,6 +137,8 @@ fn pack(word: Word) -> Vec<u8> {
         }
         Word::Ping(count) => seri::pack(&[Value::from(PING), number(count)]),
         Word::Pong(count) => seri::pack(&[Value::from(PONG), number(count)]),
+        Word::Pause => seri::pack(&[Value::from(PAUSE)]),
+        Word::Resume => seri::pack(&[Value::from(RESUME)]),
     };
     packed.unwrap_or_default()
 }
@@ -146,6 +156,8 @@ fn unpack(bytes: &[u8]) -> Option<Word> {
         HELLO => Some(Word::Hello(Hello { incarnation: number(0)?, capabilities: number(1)? })),
         PING => number(0).map(Word::Ping),
         PONG => number(0).map(Word::Pong),
+        PAUSE => Some(Word::Pause),
+        RESUME => Some(Word::Resume),
         _ => None,
     }
 }

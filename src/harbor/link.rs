@@ -6,10 +6,11 @@ use super::pending::{Call, Whose};
 use super::pulse::Pulse;
 use super::{ConnId, Event};
 use crate::clock::Instant;
-use crate::limits::{LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX, STALL_STEPS};
+use crate::limits::{FRAME_PACE_TIME, FRAME_STEP_BYTES, LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX, STALL_STEPS};
 use crate::message::{Body, CallError, Envelope, HarborId, Kind, SendError, SendReason};
 use crate::wire::{FrameDecoder, Outbox};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// A link that is up.
 pub(super) struct Link {
@@ -19,6 +20,12 @@ pub(super) struct Link {
     pub(super) pulse: Pulse,
     /// How long none of the unsent bytes has moved; none if there are none.
     pub(super) stall: Option<Patience>,
+    /// Memory of the frame that is being read, if it is a large one.
+    pub(super) frame: Option<Reserved>,
+    /// The link is not read: there is no memory for its next frame.
+    pub(super) pause: Option<Pause>,
+    /// Until when the peer does not read, as it said.
+    pub(super) peer_rests_until: Instant,
     /// Until when the system has been told to look for the peer.
     pub(super) probed_until: Instant,
     /// Lengths of the frames that are not written in full, the oldest first.
@@ -38,7 +45,7 @@ pub(super) struct Link {
 impl Link {
     /// A link on a connection whose handshake is done; `outbox` may still hold our id byte.
     pub(super) fn new(conn: ConnId, outbox: Outbox, desk: &Desk) -> Self {
-        let decoder = FrameDecoder::new(desk.own);
+        let decoder = FrameDecoder::with_gate(desk.own, FRAME_STEP_BYTES);
         let warn_bytes = desk.bounds.unsent_warn_bytes;
         let unsent_end = outbox.pushed();
         Self {
@@ -47,6 +54,9 @@ impl Link {
             outbox,
             pulse: Pulse::default(),
             stall: None,
+            frame: None,
+            pause: None,
+            peer_rests_until: Instant::default(),
             probed_until: Instant::default(),
             unsent: VecDeque::new(),
             unsent_end,
@@ -108,7 +118,17 @@ impl Link {
 
     /// When the link has to be looked at.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.stall.as_ref().map(Patience::due).into_iter().chain(self.pulse.due()).min()
+        let pause = self.pause.as_ref().map(|pause| pause.patience.due());
+        let stall = self.stall.as_ref().map(Patience::due);
+        [pause, stall, self.pulse.due()].into_iter().flatten().min()
+    }
+
+    /// The link is lost: what was reserved for its frame, or what it waits for, is for others.
+    pub(super) fn forget_memory(&mut self, peer: HarborId, desk: &mut Desk) {
+        if let Some(frame) = self.frame.take() {
+            desk.inbound.release(frame.bytes);
+        }
+        desk.inbound.forget(peer);
     }
 
     fn warn(&mut self, peer: HarborId, desk: &mut Desk) {
@@ -168,6 +188,34 @@ impl Link {
     /// Frames that are written and not proved to have arrived.
     pub(super) fn in_flight(&self) -> u64 {
         self.written() - self.confirmed
+    }
+}
+
+/// Memory that is reserved for the frame that is being read.
+pub(super) struct Reserved {
+    pub(super) bytes: usize,
+    /// What had arrived when it was last looked at, and when that is looked at again.
+    pub(super) arrived: usize,
+    pub(super) patience: Patience,
+}
+
+impl Reserved {
+    pub(super) fn new(bytes: usize, now: Instant) -> Self {
+        let patience = Patience::new(now, FRAME_PACE_TIME / STALL_STEPS, FRAME_PACE_TIME);
+        Self { bytes, arrived: 0, patience }
+    }
+}
+
+/// A link that is not read.
+pub(super) struct Pause {
+    /// What was read before: the beginning of the frame.
+    pub(super) rest: Vec<u8>,
+    pub(super) patience: Patience,
+}
+
+impl Pause {
+    pub(super) fn new(rest: Vec<u8>, now: Instant, limit: Duration) -> Self {
+        Self { rest, patience: Patience::new(now, limit / STALL_STEPS, limit) }
     }
 }
 

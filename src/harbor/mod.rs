@@ -36,6 +36,7 @@ mod control;
 mod desk;
 mod held;
 mod host;
+mod inbound;
 mod intake;
 mod kin;
 mod line;
@@ -377,6 +378,11 @@ impl Harbor {
         for slot in &mut self.slots {
             slot.expire(&mut self.desk);
         }
+        if self.desk.inbound.is_short() {
+            for slot in &mut self.slots {
+                slot.check_pace(&mut self.desk);
+            }
+        }
         self.expire_nameless();
         self.nudges.expire(&mut self.desk);
         self.control.expire(self.settings.master_address(), &mut self.desk);
@@ -459,6 +465,8 @@ impl Harbor {
                 }
             } else if let Some((peer, envelope)) = self.desk.kin_mail.pop_front() {
                 self.kin_mail(peer, &envelope);
+            } else if let Some(peer) = self.desk.inbound.admit() {
+                self.slots[peer.index()].admitted(&mut self.desk);
             } else if let Some(reply) = self.desk.replies.pop_front() {
                 self.send(reply);
             } else if matches!(self.phase, Phase::Leaving { .. }) && self.desk.conns_len() == 0 {
@@ -509,6 +517,11 @@ impl Harbor {
     /// Calls to this peer that have no answer yet.
     pub fn pending_calls(&self, peer: HarborId) -> usize {
         self.slots[peer.index()].pending(&self.desk)
+    }
+
+    /// Whether links wait for memory: whoever reads reads little at a time.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.desk.inbound.is_short()
     }
 
     /// Whether the connection is one that the machine has not closed.

@@ -52,7 +52,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// The bit of a node that answers to PING.
+    /// The bit of a node that answers to PING, and says so when it cannot.
     pub const PULSE: u64 = 1;
 }
 
@@ -104,6 +104,10 @@ pub struct Bounds {
     pub probe_time_max: Duration,
     /// How long unsent bytes of a link may stand still before it is given up; zero: for ever.
     pub stall_time_max: Duration,
+    /// Bytes of large frames that are read at the same time.
+    pub inbound_bytes_max: usize,
+    /// How long a link is not read because there is no memory for its next frame, before it is given up.
+    pub pause_time_max: Duration,
     /// How long a leaving node tries to flush.
     pub leave_time_max: Duration,
     /// Names, waiters for names, and time for joining.
@@ -130,6 +134,8 @@ impl Default for Bounds {
             heartbeat_deadline: limits::HEARTBEAT_DEADLINE,
             probe_time_max: limits::PROBE_TIME_MAX,
             stall_time_max: limits::STALL_TIME_MAX,
+            inbound_bytes_max: limits::INBOUND_BYTES_MAX,
+            pause_time_max: limits::PAUSE_TIME_MAX,
             leave_time_max: limits::LEAVE_TIME_MAX,
             registry: registry::Bounds::default(),
         }

@@ -22,7 +22,6 @@ use super::account::{Account, Failure};
 use super::backoff::Backoff;
 use super::desk::{Desk, LinkChange, Role};
 use super::held::{Held, HeldBounds};
-use super::intake;
 use super::link::{Link, carriable};
 use super::pending::Whose;
 use super::waiters::Subject;
@@ -35,6 +34,7 @@ use crate::wire::Outbox;
 use std::io;
 
 mod liveness;
+mod reading;
 
 /// One of the 256 places for peers.
 pub(super) struct Slot {
@@ -324,16 +324,8 @@ impl Slot {
             let (outbox, held) = (std::mem::take(&mut handshake.outbox), std::mem::take(&mut handshake.held));
             self.up(conn, outbox, held, desk);
         }
-        if let State::Up(link) = &mut self.state
-            && link.conn == conn
-        {
-            link.pulse.hear(desk.now);
-            let confirmed_before = link.confirmed();
-            let result = intake::receive(self.id, link, chunk, desk);
-            self.account.delivered += link.confirmed() - confirmed_before;
-            if let Err(fault) = result {
-                self.fault(fault.into(), desk);
-            }
+        if matches!(&self.state, State::Up(link) if link.conn == conn) {
+            self.read(chunk, desk);
         }
     }
 
@@ -371,7 +363,8 @@ impl Slot {
     /// The link is gone: every call that it owed an answer fails, oldest first, then the peer is down.
     fn lost(&mut self, reason: DownReason, desk: &mut Desk) {
         let down = State::Down { dial: Dial::Idle };
-        let State::Up(link) = std::mem::replace(&mut self.state, down) else { return };
+        let State::Up(mut link) = std::mem::replace(&mut self.state, down) else { return };
+        link.forget_memory(self.id, desk);
         self.account.unknown += link.in_flight();
         self.account.fail_many(Failure::PeerDown, link.unsent());
         while let Some(call) =

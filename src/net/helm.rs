@@ -18,8 +18,8 @@ use super::resolver::Resolver;
 use crate::clock::Instant;
 use crate::harbor::{Action, Event, Harbor, Listener};
 use crate::limits::{
-    LANE_LOOKS_MAX, LANE_MESSAGES_MAX, LEAVE_TIME_MAX, LINGER_TIME_MAX, READ_BYTES, SLOTS, STAND_IN_PAUSE,
-    UPLINK_TURN_MESSAGES_MAX,
+    FRAME_STEP_BYTES, LANE_LOOKS_MAX, LANE_MESSAGES_MAX, LEAVE_TIME_MAX, LINGER_TIME_MAX, READ_BYTES, SLOTS,
+    STAND_IN_PAUSE, UPLINK_TURN_MESSAGES_MAX,
 };
 use crate::message::{Envelope, HarborRequest, SendError, SendReason};
 use crate::queue::LaneReceiver;
@@ -257,7 +257,8 @@ impl Helm {
                 self.accept(now, listener);
                 continue;
             }
-            let outcome = self.connections.handle_event(now, &mut self.reactor, event, &mut buffer);
+            let len = if self.harbor.is_short_of_memory() { FRAME_STEP_BYTES } else { READ_BYTES };
+            let outcome = self.connections.handle_event(now, &mut self.reactor, event, &mut buffer[..len]);
             self.tell(now, outcome);
             self.wake_workers();
         }
@@ -346,6 +347,8 @@ impl Helm {
                 }
                 Action::Close { conn } => self.connections.close(now, &mut self.reactor, conn),
                 Action::Probe { conn } => self.connections.probe(now, &mut self.reactor, conn),
+                Action::Pause { conn } => self.connections.set_reading(conn, false),
+                Action::Resume { conn } => self.connections.set_reading(conn, true),
                 Action::Deliver(envelope) => {
                     let delivered = self.inlet.deliver(envelope);
                     self.note_delivered(now, delivered);
