@@ -33,14 +33,25 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
     [&[4 | (text.len() as u8) << 3][..], text.as_bytes()].concat()
 }
 
+/// A packed string of any length that a control packet has room for.
+pub(crate) fn long_text(text: &str) -> Vec<u8> {
+    match text.len() {
+        0..32 => self::text(text),
+        len => [&[0x15][..], &(len as u16).to_le_bytes(), text.as_bytes()].concat(),
+    }
+}
+
 /// A packed integer from 0 to 255.
 pub(crate) fn small(number: u8) -> Vec<u8> {
     if number == 0 { vec![0x02] } else { vec![0x0a, number] }
 }
 
-/// A packed handle.
+/// A packed handle, as nodes write those of a node's services: eight bytes from node 128 on.
 pub(crate) fn handle(bits: u32) -> Vec<u8> {
-    [&[0x32][..], &i64::from(bits).to_le_bytes()].concat()
+    match i32::try_from(bits) {
+        Ok(bits) => [&[0x22][..], &bits.to_le_bytes()].concat(),
+        Err(_) => [&[0x32][..], &i64::from(bits).to_le_bytes()].concat(),
+    }
 }
 
 /// `H`: this id listens here.

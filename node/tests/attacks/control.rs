@@ -1,0 +1,214 @@
+//! Attacks on the port of the master that the victim hosts.
+
+use crate::played::{self, Played, connect, handle, hello, long_text, packet, small, text};
+use crate::victim::{HEALTHY, Noise, VICTIM, attack};
+use skyharbor::prelude::*;
+use std::io::{BufWriter, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+
+/// The attacker's id, where one is enough.
+const ATTACKER: u8 = 9;
+const SOURCE: u32 = 0x0900_0008;
+
+/// Bytes that an attacker writes at once.
+const BATCH_BYTES: usize = 16 << 10;
+/// Questions of one member.
+const QUESTIONS: usize = 30_000;
+
+/// `R` of a name.
+fn register(name: &str) -> Vec<u8> {
+    packet(&[&text("R"), &text(name), &handle(SOURCE)])
+}
+
+/// Reads what the master says, so many bytes.
+fn read(mut stream: &TcpStream, mut bytes: usize) {
+    let mut buffer = vec![0; 1 << 16];
+    while bytes > 0 {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "the master hung up");
+        bytes = bytes.saturating_sub(read);
+    }
+}
+
+/// A member registers all of these, and hears of each.
+fn flood_of_names(names: impl Iterator<Item = String> + Clone + Send) {
+    attack(|victim, calls| {
+        let played = Played::join(victim.master, ATTACKER);
+        let _links = played.accept_all();
+        let packets = |letter: &'static str| {
+            names.clone().map(move |name| packet(&[&text(letter), &long_text(&name), &handle(SOURCE)]))
+        };
+        let register = packets("R");
+        let expected = packets("N").map(|packet| packet.len()).sum();
+        thread::scope(|scope| {
+            let mut control = BufWriter::with_capacity(BATCH_BYTES, &played.control);
+            scope.spawn(move || register.for_each(|packet| control.write_all(&packet).unwrap()));
+            read(&played.control, expected);
+        });
+        calls.wait();
+    });
+}
+
+fn numbered(count: u32) -> impl Iterator<Item = String> + Clone {
+    (0..count).map(|number| format!("flood{number:09}"))
+}
+
+#[test]
+fn many_names() {
+    flood_of_names(numbered(30_000));
+}
+
+#[test]
+fn many_names_that_no_node_can_use() {
+    flood_of_names((0..30_000).map(|number| format!("{number:0>230}")));
+}
+
+#[test]
+#[ignore = "a million names may be remembered, which take more than a hundred bytes each"]
+fn more_names_than_a_node_remembers() {
+    flood_of_names(numbered(1_100_000));
+}
+
+#[test]
+#[ignore = "what the program says to its operator takes five hundred bytes for each name"]
+fn a_hundred_thousand_names_that_the_operator_asks_for() {
+    attack(|victim, calls| {
+        let played = Played::join(victim.master, ATTACKER);
+        let _links = played.accept_all();
+        let packets: Vec<u8> = numbered(100_000).flat_map(|name| register(&name)).collect();
+        thread::scope(|scope| {
+            let mut control = &played.control;
+            scope.spawn(move || control.write_all(&packets).unwrap());
+            read(&played.control, 100_000 * register("flood000000000").len());
+        });
+        let names = victim.program.names();
+        assert!(names["names"].as_array().is_some_and(|names| names.len() > 100_000));
+        calls.wait();
+    });
+}
+
+#[test]
+fn a_name_that_a_member_does_not_want_to_hear_of() {
+    attack(|victim, calls| {
+        let mut played = Played::join(victim.master, ATTACKER);
+        let _links = played.accept_all();
+        // It is told of it each time and reads nothing: the master takes it for dead.
+        let batch = register("again").repeat(1000);
+        let is_cut = (0..10_000).any(|_| played.control.write_all(&batch).is_err());
+        assert!(is_cut);
+        calls.wait();
+    });
+}
+
+#[test]
+fn questions_without_end() {
+    attack(|victim, calls| {
+        let played = Played::join(victim.master, ATTACKER);
+        let _links = played.accept_all();
+        let told = packet(&[&text("N"), &text("ECHO"), &handle(victim.echo.bits())]);
+        thread::scope(|scope| {
+            let mut control = BufWriter::with_capacity(BATCH_BYTES, &played.control);
+            scope.spawn(move || {
+                for number in 0..QUESTIONS {
+                    let unknown = packet(&[&text("Q"), &text(&format!("none{number:09}"))]);
+                    let known = packet(&[&text("Q"), &text("ECHO")]);
+                    control.write_all(&[unknown, known].concat()).unwrap();
+                }
+            });
+            read(&played.control, QUESTIONS * told.len());
+        });
+        calls.wait();
+    });
+}
+
+#[test]
+fn guests_that_say_nothing() {
+    attack(|victim, _| {
+        let silent: Vec<_> = (0..400).map(|_| connect(victim.master)).collect();
+        for mut stream in silent {
+            played::wait_closed(&mut stream);
+        }
+        assert_eq!(Played::join(victim.master, ATTACKER).announced, 2, "there is room for others again");
+    });
+}
+
+#[test]
+fn rubbish() {
+    attack(|victim, calls| {
+        let mut noise = Noise(3);
+        for _ in 0..300 {
+            let len = noise.next() as usize % 2000;
+            // Whoever is faulty is closed while it writes.
+            let _ = connect(victim.master).write_all(&noise.bytes(len));
+        }
+        // Packets of a member, with values that mean nothing.
+        for id in 10..40 {
+            let mut played = Played::join(victim.master, id);
+            for letter in ["H", "R", "Q", "W", "C", "N", "D", "X", ""] {
+                let len = noise.next() as usize % 40;
+                let values =
+                    [small(noise.next() as u8), text(&"n".repeat(len % 32)), noise.bytes(len)].concat();
+                if played.control.write_all(&packet(&[&text(letter), &values])).is_err() {
+                    break;
+                }
+            }
+        }
+        calls.wait();
+    });
+}
+
+#[test]
+fn every_id_taken_and_left() {
+    attack(|victim, calls| {
+        for id in (1..=255).filter(|id| *id != VICTIM && *id != HEALTHY) {
+            drop(Played::join(victim.master, id));
+        }
+        for id in 0..=255 {
+            let mut stream = connect(victim.master);
+            stream.write_all(&hello(id, "127.0.0.1:1")).unwrap();
+            played::wait_closed(&mut stream);
+        }
+        calls.wait();
+    });
+}
+
+#[test]
+fn members_at_addresses_that_are_none() {
+    attack(|victim, calls| {
+        let addresses = [
+            "",
+            ":",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "127.0.0.1:99999",
+            "no.such.host.invalid:1",
+            "[::1]:1",
+            "\0:1",
+            "::1:1",
+            "255.255.255.255:1",
+            "%:%",
+        ];
+        let members: Vec<_> = addresses
+            .iter()
+            .zip(20..)
+            .map(|(address, id)| {
+                let mut stream = connect(victim.master);
+                stream.write_all(&hello(id, address)).unwrap();
+                stream
+            })
+            .collect();
+        for mut stream in members {
+            let mut size = [0];
+            stream.read_exact(&mut size).unwrap();
+            assert!(size[0] > 0, "W");
+        }
+        calls.wait();
+        // A healthy newcomer behind them waits for none of them for long.
+        let master = format!("127.0.0.1:{}", victim.master);
+        let late = Node::start(Config::local().harbor(201).address("127.0.0.1:0").master(master).threads(1))
+            .unwrap();
+        late.wait_linked(HarborId::new(VICTIM), secs(30)).unwrap();
+        late.wait_linked(HarborId::new(HEALTHY), secs(30)).unwrap();
+    });
+}
