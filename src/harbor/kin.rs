@@ -155,6 +155,14 @@ impl Harbor {
         }
     }
 
+    /// The node begins a later life than the one that the link is to: that link is over, before the next is dialled.
+    pub(super) fn end_earlier_life(&mut self, id: HarborId, begun: Option<Hello>) {
+        let linked = self.desk.met.get(&id).copied();
+        if linked.zip(begun).is_some_and(|(linked, begun)| linked.incarnation < begun.incarnation) {
+            self.slots[id.index()].supersede(&mut self.desk);
+        }
+    }
+
     /// What a node of our kind said of itself on the present link; none of a real node.
     pub fn kin(&self, peer: HarborId) -> Option<Hello> {
         self.desk.met.get(&peer).copied()

@@ -19,8 +19,10 @@
 //!
 //! - **G1** A slave is a member as long as its control link lives. The master tells all members of a newcomer (`C`)
 //!   before it tells the newcomer how many they are (`W`): they dial, it accepts.
-//! - **G2** An id serves once in the life of a master. A second `H` with it is refused by closing without a byte, whether
-//!   its slave lives or is dead: real nodes never link to an id again that they saw dead.
+//! - **G2** An id that a real node may have seen serves once in the life of a master. A second `H` with it is refused by closing
+//!   without a byte, whether its slave lives or is dead: real nodes never link to an id again that they saw dead. An id that
+//!   only our kind saw serves again when it has no member: for the same life of its node, or a later one, never for an
+//!   earlier one. If it has one, the newcomer is refused and the member asked whether it lives.
 //! - **G3** A name belongs to the first owner that lives. A later `R` by another is answered to its sender alone, with the
 //!   owner; nothing is broadcast. (A real master broadcasts the loser's handle and keeps the winner's: split brain.)
 //! - **G4** An owner lives as long as its node is a member. Names of the dead stay, so that calls to them fail instead of

@@ -23,7 +23,7 @@ use super::names::{Asked, Learnt, Names};
 use crate::clock::Instant;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::wire::control::{ControlFault, Packet, Received};
-use crate::wire::{ConnId, PacketName, Trailing};
+use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use claims::Claims;
 use std::collections::VecDeque;
 use vacancy::Vacancies;
@@ -33,6 +33,8 @@ use vacancy::Vacancies;
 pub struct Slave {
     own: HarborId,
     bounds: Bounds,
+    /// Where this node listens, as it told the present master.
+    address: String,
     state: State,
     /// Nodes with a live link to this one.
     linked: IdSet,
@@ -105,12 +107,15 @@ pub enum SlaveOutput {
         /// Where it listens, `host:port`.
         address: String,
     },
-    /// A linked node announced itself anew. Nothing is to be done until that link is lost; then this is where to dial.
+    /// A linked node announced itself anew. Unless the link is to an earlier life of it, nothing is to be done until that
+    /// link is lost; then this is where to dial.
     Relocated {
         /// Its id.
         id: HarborId,
         /// Where it listens, `host:port`.
         address: String,
+        /// What a master of our kind says of the life that announced itself.
+        hello: Option<Hello>,
     },
     /// This node is of our kind, says the master, and knows the same of us (G11).
     Kin {
@@ -216,6 +221,7 @@ impl Slave {
         Self {
             own,
             bounds,
+            address: String::new(),
             state: State::Apart,
             linked: IdSet::default(),
             dead: IdSet::default(),
@@ -245,8 +251,8 @@ impl Slave {
         self.forget_vacancies();
         self.forget_kin();
         self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
-        let packet = Packet::Hello { id: self.own, address: address.to_owned() };
-        self.send_with(conn, packet, self.greeting());
+        self.address = address.to_owned();
+        self.greet(conn);
     }
 
     /// A packet came on the control link; one on a link before the present one is ignored.
@@ -442,8 +448,8 @@ impl Slave {
     fn told(&mut self, now: Instant, packet: Packet, trailing: Trailing) {
         match packet {
             Packet::Connect { id, address } => {
+                self.meet(id, address, trailing.hello());
                 self.hear_hello(id, trailing.hello());
-                self.meet(id, address);
                 self.repeat_contested();
             }
             Packet::Name { name, handle } => match name.to_name() {
@@ -458,6 +464,12 @@ impl Slave {
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
             },
             Packet::Dead { id } if id != self.own => self.mourn(now, id),
+            // Another node came with our id.
+            Packet::Dead { .. } if self.has_kin_master() => {
+                if let Some(conn) = self.master() {
+                    self.greet(conn);
+                }
+            }
             Packet::Dead { .. }
             | Packet::Hello { .. }
             | Packet::Register { .. }
@@ -468,10 +480,12 @@ impl Slave {
     }
 
     /// `C`: dial the newcomer, now or when ready.
-    fn meet(&mut self, id: HarborId, address: String) {
+    fn meet(&mut self, id: HarborId, address: String, hello: Option<Hello>) {
         if self.linked.contains(id) {
             // The link may be a leftover that the newcomer has given up already.
-            return self.outputs.push_back(SlaveOutput::Relocated { id, address });
+            self.dead.remove(id);
+            self.seen.insert(id);
+            return self.outputs.push_back(SlaveOutput::Relocated { id, address, hello });
         }
         if !self.admits(id) {
             return;
@@ -588,7 +602,7 @@ impl Slave {
     /// Does what was kept while the node joined. A master of our kind has not judged our own names yet.
     fn use_kept(&mut self, kept: Kept) {
         for (id, address) in kept.newcomers {
-            self.meet(id, address);
+            self.meet(id, address, self.hello_of(id));
         }
         let judges_later = self.has_kin_master();
         for (name, handle, epoch) in kept.names {

@@ -52,7 +52,10 @@ fn drain(slave: &mut Slave) -> String {
             SlaveOutput::Close { conn } => format!("close {}", conn.number()),
             SlaveOutput::Dial { id, address } => format!("dial {id} {address}"),
             SlaveOutput::Kin { id } => format!("kin {id}"),
-            SlaveOutput::Relocated { id, address } => format!("relocated {id} {address}"),
+            SlaveOutput::Relocated { id, address, hello } => {
+                let life = hello.map_or(String::new(), |hello| format!(" life {}", hello.incarnation));
+                format!("relocated {id} {address}{life}")
+            }
             SlaveOutput::Published { name, handle } => format!("publish {name} {handle}"),
             SlaveOutput::Answer { waiter, answer } => format!("answer {} {answer:?}", waiter.session.bits()),
             SlaveOutput::Event(event) => format!("{event:?}"),
