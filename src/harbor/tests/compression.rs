@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::COMPRESS_BYTES_MIN;
-use crate::wire::{CompressionFault, FrameDecoder, Outbox, compress, decompress, is_compressed};
+use crate::wire::{CompressionFault, FrameDecoder, Outbox, Trailing, compress, decompress, is_compressed};
 
 const OWN: HarborId = HarborId::new(5);
 /// As much as a payload must have to leave compressed.
@@ -28,14 +28,17 @@ fn written(messages: Vec<Envelope>) -> Vec<u8> {
     slices.iter().flat_map(|slice| slice.iter().copied()).collect()
 }
 
-/// Node 2 says hello.
-fn greets(bench: &mut Bench, link: ConnId, reads: bool) {
+/// What node 2 says of itself.
+fn from_kin(reads: bool) -> Envelope {
     let payload = [&b"\x2cHELLO\x0a\x01\x0a"[..], &[hello(reads).capabilities as u8]].concat();
     let (source, dest) = (Handle::new(PEER_2, 7), Handle::new(OWN, 7));
     let body = Body::Bytes(Payload::from_vec(payload));
-    let bytes = written(vec![Envelope { source, dest, session: Session::NONE, kind: Kind::LUA, body }]);
-    bench.input(|harbor, now| harbor.handle_bytes(now, link, &bytes));
-    assert!(bench.take().starts_with("Kin "));
+    Envelope { source, dest, session: Session::NONE, kind: Kind::LUA, body }
+}
+
+/// Node 2 says hello.
+fn greets(bench: &mut Bench, link: ConnId, reads: bool) {
+    assert!(bench.reads(link, vec![from_kin(reads)]).starts_with("Kin "));
 }
 
 /// From a service of node 2 to one of node 5.
@@ -83,6 +86,27 @@ fn only_a_peer_that_said_on_this_link_that_it_reads_them_gets_compressed_message
     assert!(!is_compressed(&bench.sends(next, 4, LARGE), OWN));
     greets(&mut bench, next, false);
     assert!(!is_compressed(&bench.sends(next, 5, LARGE), OWN), "it reads none");
+}
+
+#[test]
+fn the_word_of_a_master_is_not_enough() {
+    let own = Some(hello(true));
+    let mut bench = Bench::slave_as(Settings { hello: own, compress: Some(LARGE), ..Settings::new(OWN) });
+    let control = bench.connect("master");
+    let kin = |id: u32| named(&format!("~sky.{id}"), id << 24 | 7);
+    let mut bytes = Vec::new();
+    for packet in [Packet::Wait { n: 0 }, kin(5), kin(2)] {
+        Trailing::Hello(hello(true)).encode(&packet, &mut bytes).expect("it fits");
+    }
+    bench.input(|harbor, now| harbor.handle_bytes(now, control, &bytes));
+    let link = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+    assert_eq!(bench.harbor.kin(PEER_2), Some(hello(true)), "who it is said to be");
+    bench.read(link);
+    assert!(!is_compressed(&bench.sends(link, 1, LARGE), OWN));
+    bench.take();
+    bench.reads(link, vec![from_kin(true)]);
+    assert!(is_compressed(&bench.sends(link, 2, LARGE), OWN));
 }
 
 #[test]
