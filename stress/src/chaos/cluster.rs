@@ -15,9 +15,11 @@ use super::weather::{FAULTS, Fault, Lane, Sky};
 use crate::plan::Failure;
 use crate::random::SplitMix;
 use crate::watch::{Board, Watch};
+use signal_hook::consts::SIGINT;
 use skyharbor::clock::Instant;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -347,6 +349,8 @@ impl<'a> Cluster<'a> {
             // What becomes of a real node, whatever we do to it, is not ours to judge.
             _ if process.is_real() => None,
             Some(status) if was_told && status.success() && complaint.is_empty() => None,
+            // Ctrl-C found it before it had a process group of its own.
+            Some(status) if self.watch.interrupted() && status.signal() == Some(SIGINT) => None,
             Some(status) => Some(format!("it ended with {status}: {complaint}")),
             None => Some(format!("it did not leave within {END_TIME_MAX:?}: {complaint}")),
         };
