@@ -77,17 +77,13 @@ fn fail(what: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn run(args: &ChaosArgs, seed: u64, watch: &Watch, summary: &mut Summary) -> Result<(), Failure> {
-    let until = Instant::now() + args.secs;
-    let is_enough = |kills: u64| match args.kills {
-        Some(enough) => kills >= enough,
-        None => Instant::now() >= until,
-    };
+    let mut left = args.secs;
     for round in 1.. {
         let folder = Folder::new(args.keep.as_deref(), round)?;
         let killed = summary.deeds.kills;
+        let is_enough = |kills: u64| args.kills.is_some_and(|enough| kills >= enough);
         let enough = |deeds: &Deeds| is_enough(killed + deeds.kills);
-        let time =
-            if args.kills.is_none() { args.round.min(until.since(Instant::now())) } else { args.round };
+        let time = if args.kills.is_none() { args.round.min(left) } else { args.round };
         let board = Board::new(1);
         let (history, mut violations, deeds) = {
             let name = format!("chaos, round {round}");
@@ -96,7 +92,10 @@ fn run(args: &ChaosArgs, seed: u64, watch: &Watch, summary: &mut Summary) -> Res
             let _step = watch.step(&name, shown, board.clone(), outstanding);
             let seed = crate::random::mix(seed ^ round);
             let mut cluster = Cluster::start(args, seed, &folder.path, (watch, &board))?;
-            cluster.rage(Instant::now() + time, enough)?;
+            // How long processes take to start is not counted.
+            let began = Instant::now();
+            cluster.rage(began + time, enough)?;
+            left = left.saturating_sub(Instant::now().since(began));
             cluster.finish()?
         };
         let verdict = check::check(&history);
@@ -108,7 +107,8 @@ fn run(args: &ChaosArgs, seed: u64, watch: &Watch, summary: &mut Summary) -> Res
             complain(format_args!("round {round}: the ledgers are in {}", folder.keep().display()));
         }
         summary.add(&deeds, violations.len(), &verdict.fates, &verdict.measures);
-        if is_enough(summary.deeds.kills) || watch.interrupted() || summary.violations > 0 {
+        let is_over = if args.kills.is_none() { left.is_zero() } else { is_enough(summary.deeds.kills) };
+        if is_over || watch.interrupted() || summary.violations > 0 {
             break;
         }
     }
