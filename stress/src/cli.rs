@@ -1,7 +1,7 @@
 //! The command line.
 
 #[cfg(unix)]
-use crate::chaos::{ChaosArgs, MemberArgs};
+use crate::chaos::{ChaosArgs, MemberArgs, RealArgs};
 use crate::plan::{Goal, Plan};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -65,6 +65,10 @@ pub(crate) enum Command {
     #[cfg(unix)]
     #[command(hide = true)]
     Member(MemberArgs),
+    /// A real node of `chaos`, which this process becomes
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Real(RealArgs),
 }
 
 /// What every workload takes.

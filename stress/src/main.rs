@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         Command::Chaos(args) => chaos::chaos(&args),
         #[cfg(unix)]
         Command::Member(args) => end(chaos::member(&args)),
+        #[cfg(unix)]
+        Command::Real(args) => end(chaos::real(&args)),
     }
 }
 

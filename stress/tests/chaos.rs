@@ -85,9 +85,11 @@ fn ctrl_c_checks_what_happened_until_then() {
 fn no_process_stays_behind_however_the_first_one_ends() {
     let (mut program, _errors) = endless();
     let parent = Pid::from_child(&program);
+    // A real node is among them where Skynet is.
+    let count = 3 + usize::from(std::env::var_os("SKYNET_DIR").is_some());
     let members = until("members", || {
         let members = children_of(parent);
-        (members.len() == 3).then_some(members)
+        (members.len() == count).then_some(members)
     });
     program.kill().expect("it runs");
     program.wait().expect("it ends");

@@ -128,6 +128,15 @@ pub(crate) struct MemberArgs {
     pub(super) ledger: PathBuf,
 }
 
+/// What becomes a real node is told.
+#[derive(Args, Debug)]
+pub(crate) struct RealArgs {
+    /// Skynet's program
+    pub(super) program: PathBuf,
+    /// Its configuration
+    pub(super) config: PathBuf,
+}
+
 /// `300ms`, `1.5s`, `0`.
 fn time(text: &str) -> Result<Duration, String> {
     let wrong = || "must be a time such as 300ms, 1.5s, or 0".to_owned();

@@ -13,6 +13,7 @@ use super::agent::{Agent, Outstanding, Probe, Setting, name_of};
 use super::args::MemberArgs;
 use super::ledger::{Ledger, Record};
 use super::letter::{Pen, Place};
+use super::process::end_with_parent;
 use crate::output::say;
 use crate::plan::Failure;
 use crate::stage::{PATIENCE, Stage};
@@ -147,10 +148,4 @@ impl FormatTime for LedgerClock {
     fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
         write!(line, "{:?}", Instant::now())
     }
-}
-
-/// A process that is stopped does not see its stdin closed: the system ends it with the one that started it.
-fn end_with_parent() {
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
 }

@@ -26,8 +26,9 @@ mod schedule;
 mod summary;
 mod weather;
 
-pub(crate) use args::{ChaosArgs, MemberArgs};
+pub(crate) use args::{ChaosArgs, MemberArgs, RealArgs};
 pub(crate) use member::member;
+pub(crate) use real::real;
 
 use crate::machine;
 use crate::output::{complain, say};

@@ -175,6 +175,12 @@ impl Drop for Process {
     }
 }
 
+/// For a process that a nemesis started: the system ends it with that one. Stopped, it would not see its stdin closed.
+pub(super) fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
+}
+
 /// The path of a life's files, without their endings.
 fn files(folder: &Path, life: u32) -> PathBuf {
     folder.join(format!("life-{life:05}"))

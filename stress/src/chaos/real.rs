@@ -7,10 +7,12 @@
 //! A real node listens where it is dialled, so only what it dials itself goes through the proxy. It knows no order to leave:
 //! it is killed instead.
 
-use super::process::Identity;
+use super::args::RealArgs;
+use super::process::{Identity, end_with_parent};
 use crate::plan::Failure;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,9 +48,18 @@ pub(super) fn command(
     let config = ledger.with_extension("conf");
     written(&folder.join("chaos.lua"), AGENT)?;
     written(&config, &text(skynet, folder, ledger, identity, terms))?;
-    let mut command = Command::new(skynet.join("skynet"));
-    command.arg(config).current_dir(folder);
+    let this =
+        std::env::current_exe().map_err(|error| Failure::Member(format!("could not be started: {error}")))?;
+    let mut command = Command::new(this);
+    command.arg("real").arg(skynet.join("skynet")).arg(config).current_dir(folder);
     Ok(command)
+}
+
+/// Becomes a real node that ends with the process that started it.
+pub(crate) fn real(args: &RealArgs) -> Result<(), Failure> {
+    end_with_parent();
+    let error = Command::new(&args.program).arg(&args.config).exec();
+    Err(Failure::Member(format!("could not be started: {error}")))
 }
 
 fn text(skynet: &Path, folder: &Path, ledger: &Path, identity: Identity, terms: &Terms) -> String {
