@@ -105,8 +105,8 @@ impl Harbor {
     /// A message for the reserved id. Anything but a word is refused as by a service that does not exist.
     pub(super) fn kin_mail(&mut self, peer: HarborId, envelope: &Envelope) {
         let slot = &mut self.slots[peer.index()];
-        if !slot.is_up() {
-            // Its link broke behind this message.
+        if !slot.is_up() && envelope.source.harbor() == peer {
+            // Its link broke behind this message. Who asked through it from elsewhere is told all the same.
             return;
         }
         let is_from_kin = envelope.source == Handle::new(peer, SERVICE_ID_KIN) && envelope.kind == Kind::LUA;
