@@ -527,6 +527,12 @@ fn documents(house: &House) -> Vec<Finding> {
             for file in files_named(line).filter(|file| !house.has(path, file)) {
                 report.add(format_args!("{path}:{}", number + 1), format!("`{file}` does not exist"));
             }
+            for name in sentences_named(line) {
+                let is_there = [format!("fn {name}"), format!("\"{name}")];
+                if !house.texts.values().any(|text| is_there.iter().any(|one| text.contains(one))) {
+                    report.add(format_args!("{path}:{}", number + 1), format!("no test is `{name}`"));
+                }
+            }
         }
     }
     report.1
@@ -535,6 +541,16 @@ fn documents(house: &House) -> Vec<Finding> {
 /// The programs of a document.
 fn rust_blocks(markdown: &str) -> impl Iterator<Item = &str> {
     markdown.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next())
+}
+
+/// Tests and recorded scenarios that a line of a document names: their names are sentences, of which the beginning is enough.
+fn sentences_named(line: &str) -> impl Iterator<Item = &str> {
+    let is_sentence = |name: &&str| {
+        let is_word =
+            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        is_word && name.matches('_').count() >= 3
+    };
+    line.split('`').skip(1).step_by(2).map(|name| name.trim_end_matches('…')).filter(is_sentence)
 }
 
 /// Files that a line of a document names: `folder/file.rs` in backticks, and `(links)` into the repository.

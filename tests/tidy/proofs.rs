@@ -219,6 +219,12 @@ fn documents_that_name_what_is_not_there_are_found() {
     assert!(findings("see [A](A.md) and [there](https://example.org/b.md)").is_empty());
     assert_eq!(findings("see `examples/bye.rs`"), ["docs/A.md:1"]);
     assert_eq!(findings("see [B](B.md)"), ["docs/A.md:1"]);
+    let proofs = ("tests/a.rs", "fn it_does_what_it_says() {}");
+    let findings = |text: &str| found(documents, &[proofs, ("docs/A.md", text), ("src/lib.rs", "")]);
+    assert!(
+        findings("`it_does_what_it_says`, `it_does_what_…`, `no_such`, `SOME_SUCH_NAME_THERE`").is_empty()
+    );
+    assert_eq!(findings("\n`it_does_what_it_says`, `it_does_not_do_it`"), ["docs/A.md:2"]);
     let readmes = |text: &str| found(documents, &[example, ("README.md", text), ("README.zh-CN.md", text)]);
     assert!(readmes("```rust\nfn main() {}\n```\n").is_empty());
     assert_eq!(readmes("```rust\nfn main() { f() }\n```\n"), ["README.md", "README.zh-CN.md"]);
