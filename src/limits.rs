@@ -162,6 +162,8 @@ pub const TURN_TIME_MAX: Duration = Duration::from_micros(50);
 pub const LIFO_TURNS_MAX: u32 = 32;
 /// Turns between two looks at the global queue.
 pub const GLOBAL_TURNS_MAX: u32 = 61;
+/// Time between two looks at the global queue, if a turn does not take longer.
+pub const GLOBAL_TIME_MAX: Duration = Duration::from_micros(200);
 
 /// How long a worker without work looks on before it sleeps: about what sleeping and being woken costs.
 pub const SPIN_TIME: Duration = Duration::from_micros(20);

@@ -47,6 +47,9 @@ pub(crate) struct Worker {
     wheel: Wheel<Alarm>,
     alarm: Instant,
     turns: u32,
+    /// When the global queue's turn was last due by the clock, and whether it is.
+    global_at: Instant,
+    global_due: bool,
     pace: Pace,
     victim: usize,
     pub(super) spawning: u32,
@@ -112,6 +115,8 @@ impl Worker {
             wheel: Wheel::new(now),
             alarm: Instant::FAR,
             turns: 0,
+            global_at: now,
+            global_due: false,
             pace: Pace { left: 1, interval: 2, last: now },
             victim: index,
             spawning: 0,
@@ -160,13 +165,18 @@ impl Worker {
             self.pace.read(now);
             self.ring_alarms(now);
             self.reclaim();
+            if now.since(self.global_at) >= limits::GLOBAL_TIME_MAX {
+                self.global_at = now;
+                self.global_due = true;
+            }
         }
     }
 
     /// The next service to run, without waiting.
     fn next(&mut self) -> Option<Turn> {
         self.turns = self.turns.wrapping_add(1);
-        if self.turns.is_multiple_of(limits::GLOBAL_TURNS_MAX)
+        let is_due = std::mem::take(&mut self.global_due);
+        if (is_due || self.turns.is_multiple_of(limits::GLOBAL_TURNS_MAX))
             && let Some(token) = self.shared.global.pop().taken()
         {
             return Some(token);

@@ -304,3 +304,42 @@ fn a_full_lane_of_requests_takes_the_farewell() {
     let last = std::iter::from_fn(|| lanes.take(0)).last();
     assert!(matches!(last, Some(Outgoing::Ask(HarborRequest::Leave))));
 }
+
+/// Takes a millisecond for each message, and has always another.
+struct Slowpoke;
+impl Service for Slowpoke {
+    fn start(&mut self, ctx: &mut Context<'_, Self>) -> Result<(), StartError> {
+        Ok(ctx.send_raw(ctx.handle(), Kind::TEXT, Session::NONE, Payload::default())?)
+    }
+    fn message(&mut self, ctx: &mut Context<'_, Self>, _: Message) -> Disposition {
+        let begin = ctx.now();
+        while ctx.now().since(begin) < Duration::from_millis(1) {}
+        ctx.send_raw(ctx.handle(), Kind::TEXT, Session::NONE, Payload::default()).expect("it lives");
+        Disposition::Handled
+    }
+}
+
+#[test]
+fn what_comes_from_outside_waits_for_few_turns_of_slow_services() {
+    let (_runtime, mut worker) = runtime();
+    let step = |worker: &mut Worker| {
+        let token = worker.next().expect("there is always work");
+        worker.step(token);
+    };
+    let witness = spawn(&mut worker, Idle);
+    run(&mut worker);
+    for _ in 0..4 {
+        spawn(&mut worker, Slowpoke);
+    }
+    while worker.turns % limits::GLOBAL_TURNS_MAX != 1 {
+        step(&mut worker);
+    }
+    let (source, dest) = (witness.handle, witness.handle);
+    let body = Body::Bytes(Payload::default());
+    let envelope = Envelope { source, dest, session: Session::NONE, kind: Kind::TEXT, body };
+    worker.shared.door().post(witness.into(), Letter::Envelope(envelope)).expect("it lives");
+    assert!(!worker.shared.global.is_empty());
+    step(&mut worker);
+    step(&mut worker);
+    assert!(worker.shared.global.is_empty(), "the ring alone had turns");
+}
