@@ -67,6 +67,8 @@ pub(crate) enum Failure {
     Ports,
     #[error("{0} must name a built Skynet")]
     NoSkynet(&'static str),
+    #[error("no network namespaces: {0}")]
+    Namespaces(String),
     #[error("{0}: {1}")]
     File(String, std::io::Error),
 }

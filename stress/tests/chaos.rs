@@ -52,8 +52,45 @@ fn real_nodes_answer_in_the_mix() {
 }
 
 #[test]
+fn cuts_between_machines_cost_links_and_no_account() {
+    let is_possible = rustix::process::geteuid().is_root()
+        && std::process::Command::new("ip").arg("-V").output().is_ok_and(|output| output.status.success());
+    if !is_possible {
+        eprintln!("no root, or no `ip`: nothing was tested");
+        return;
+    }
+    let line =
+        "chaos --netns --real 0 --nodes 4 --secs 14 --round 20 --kills-every 3s --faults-every 500ms --json";
+    let output = run(line);
+    assert!(output.status.success(), "{output:?}");
+    let record: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("the line is JSON");
+    assert!(
+        record["params"]["faults"]["cut"].as_u64() > Some(10) && record["params"]["kills"].as_u64() > Some(1),
+        "{record}"
+    );
+    let spaces = std::process::Command::new("ip").args(["netns", "list"]).output().expect("it lists");
+    assert!(!stdout(&spaces).contains("chaos-"), "{spaces:?}");
+}
+
+#[test]
+fn workers_that_are_always_busy_cost_no_link() {
+    let line = "chaos --direct --real 0 --nodes 3 --hogs 2 --rate 20 --secs 3 --round 3 --kills-every 0 \
+                --stops-every 0 --leaves-every 0 --json";
+    let output = run(line);
+    assert!(output.status.success(), "{output:?}");
+    let record: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("the line is JSON");
+    assert!(record["params"]["lives"] == 3 && record["msgs"].as_u64() > Some(20), "{record}");
+}
+
+#[test]
 fn a_wrong_line_is_refused() {
-    for line in ["chaos --nodes 1", "chaos --faults rain", "chaos --kills-every 5", "chaos --rate 0"] {
+    for line in [
+        "chaos --nodes 1",
+        "chaos --netns --direct",
+        "chaos --faults rain",
+        "chaos --kills-every 5",
+        "chaos --rate 0",
+    ] {
         let output = run(line);
         assert_eq!(output.status.code(), Some(2), "{line}: {output:?}");
     }

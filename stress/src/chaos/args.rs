@@ -49,9 +49,9 @@ pub(crate) struct ChaosArgs {
     /// From one node that leaves in order to the next, on average; 0: never
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     pub(super) leaves_every: Duration,
-    /// From one fault of the proxy to the next, on average; 0: never
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = time)]
-    pub(super) faults_every: Duration,
+    /// From one fault of the proxy to the next, on average; 0: never [default: 100ms; 1s with --netns]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) faults_every: Option<Duration>,
     /// Faults of the proxy, separated by commas
     #[arg(long, value_delimiter = ',', value_parser = FAULTS, default_values = FAULTS)]
     pub(super) faults: Vec<String>,
@@ -64,6 +64,12 @@ pub(crate) struct ChaosArgs {
     /// Links without the proxy, and so without its faults
     #[arg(long)]
     pub(super) direct: bool,
+    /// A network namespace for each node instead of the proxy, and cuts of one direction or both between them for up to 12 s; takes root and iproute2
+    #[arg(long, conflicts_with_all = ["direct", "faults"])]
+    pub(super) netns: bool,
+    /// Services of each node that keep its workers busy all the time
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub(super) hogs: u16,
     /// Seed of the nemesis' plan, of all letters and faults [default: a fresh one, printed with the result]
     #[arg(long)]
     pub(super) seed: Option<u64>,
@@ -105,6 +111,9 @@ pub(crate) struct MemberArgs {
     /// Worker threads
     #[arg(long)]
     pub(super) workers: usize,
+    /// Services that keep them busy
+    #[arg(long)]
+    pub(super) hogs: u16,
     /// The seed of the run
     #[arg(long)]
     pub(super) seed: u64,

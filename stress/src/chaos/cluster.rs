@@ -7,6 +7,7 @@
 use super::args::ChaosArgs;
 use super::check::Violation;
 use super::history::{End, History, Strain};
+use super::nets::Nets;
 use super::process::{Identity, Process};
 use super::proxy::Proxy;
 use super::real;
@@ -36,6 +37,10 @@ const HEAL_TIME_MAX: Duration = Duration::from_secs(60);
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 /// How much longer than deadline and slack a process may take to be quiet.
 const QUIET_TIME_MAX: Duration = Duration::from_secs(20);
+/// From one fault of the proxy to the next.
+const FAULTS_EVERY: Duration = Duration::from_millis(100);
+/// From one cut between machines to the next; each is much longer.
+const CUTS_EVERY: Duration = Duration::from_secs(1);
 /// Ports below those that the system gives to whoever dials: they are free again as soon as their process is dead.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How many ports are tried.
@@ -65,6 +70,8 @@ pub(super) struct Cluster<'a> {
     sky: Arc<Sky>,
     /// None: links are direct.
     proxy: Option<Proxy>,
+    /// None: all are on one machine.
+    nets: Option<Nets>,
     /// Where the nodes listen, by slot, and behind them the master.
     ports: Vec<SocketAddr>,
     slots: Vec<Slot>,
@@ -90,6 +97,8 @@ enum Due {
     Start(u8),
     /// SIGCONT for this life of that slot.
     Continue(u8, u32),
+    /// A way between machines has one cut less.
+    Heal(Lane),
 }
 
 impl<'a> Cluster<'a> {
@@ -107,8 +116,13 @@ impl<'a> Cluster<'a> {
         };
         let slots = args.nodes + skynet.as_ref().map_or(0, |(_, real)| *real);
         let sky = Arc::new(Sky::default());
-        let proxy = if args.direct { None } else { Some(Proxy::start(slots, Arc::clone(&sky), seed)?) };
-        let ports = free_addresses(usize::from(slots) + 1)?;
+        let nets = args.netns.then(|| Nets::start(slots)).transpose()?;
+        let is_direct = args.direct || args.netns;
+        let proxy = if is_direct { None } else { Some(Proxy::start(slots, Arc::clone(&sky), seed)?) };
+        let ports = match &nets {
+            Some(nets) => nets.addresses(),
+            None => free_addresses(usize::from(slots) + 1)?,
+        };
         if let Some(proxy) = &proxy {
             proxy.set_master(ports[usize::from(slots)]);
         }
@@ -121,6 +135,7 @@ impl<'a> Cluster<'a> {
             board,
             sky,
             proxy,
+            nets,
             ports,
             slots: (0..slots).map(|_| Slot::Vacant).collect(),
             past: Vec::new(),
@@ -163,7 +178,7 @@ impl<'a> Cluster<'a> {
         let process = match &self.skynet {
             Some((skynet, _)) if slot >= args.nodes => {
                 let terms = real::Terms { agents: args.agents, seed: self.seed, listens: bind, master };
-                Process::real(identity, self.folder, skynet, &terms)?
+                Process::real(identity, self.folder, skynet, &terms, self.nets.as_ref())?
             }
             _ => {
                 let mut arguments = self.arguments();
@@ -172,7 +187,7 @@ impl<'a> Cluster<'a> {
                 if slot == 0 {
                     arguments.extend(["--standalone".to_owned(), host.to_string()]);
                 }
-                Process::member(identity, self.folder, &arguments)?
+                Process::member(identity, self.folder, &arguments, self.nets.as_ref())?
             }
         };
         let is_ready = process.is_real();
@@ -192,6 +207,7 @@ impl<'a> Cluster<'a> {
             ("--rate", args.rate.to_string()),
             ("--deadline", args.deadline.as_millis().to_string()),
             ("--workers", args.workers.to_string()),
+            ("--hogs", args.hogs.to_string()),
             ("--seed", self.seed.to_string()),
         ]
         .into_iter()
@@ -204,12 +220,19 @@ impl<'a> Cluster<'a> {
     /// Does what the plan has until then, or until `enough` says so.
     pub(super) fn rage(&mut self, until: Instant, enough: impl Fn(&Deeds) -> bool) -> Result<(), Failure> {
         let args = self.args;
+        let faults_every = args.faults_every.unwrap_or(if args.netns { CUTS_EVERY } else { FAULTS_EVERY });
+        let faults = match (args.direct, args.netns) {
+            (true, _) => Vec::new(),
+            (false, true) => vec!["cut".to_owned()],
+            (false, false) => args.faults.clone(),
+        };
         let terms = Terms {
             slots: self.slots.len() as u8,
             first_victim: u8::from(!args.kill_master),
-            every: [args.kills_every, args.stops_every, args.leaves_every, args.faults_every],
-            faults: if args.direct { Vec::new() } else { args.faults.clone() },
+            every: [args.kills_every, args.stops_every, args.leaves_every, faults_every],
+            faults,
             is_master_patient: args.same_id,
+            parts_machines: args.netns,
         };
         let terms = if terms.faults.is_empty() {
             Terms { every: without_faults(terms.every), ..terms }
@@ -217,16 +240,20 @@ impl<'a> Cluster<'a> {
             terms
         };
         let began = Instant::now();
-        for (at, deed) in Schedule::new(terms, self.seed) {
-            let due = began + at;
+        // A plan without deeds lets them live until the time is over.
+        let plan = Schedule::new(terms, self.seed).map(|(at, deed)| (began + at, Some(deed)));
+        for (due, deed) in plan.chain([(until, None)]) {
             while Instant::now() < due.min(until) && !self.watch.interrupted() {
                 self.tend()?;
                 std::thread::sleep(LOOK.min(due.since(Instant::now())));
             }
-            if Instant::now() >= until || self.watch.interrupted() || enough(&self.deeds) || !self.has_ids() {
+            let is_over = Instant::now() >= until || self.watch.interrupted();
+            if is_over || enough(&self.deeds) || !self.has_ids() {
                 break;
             }
-            self.perform(deed)?;
+            if let Some(deed) = deed {
+                self.perform(deed)?;
+            }
         }
         Ok(())
     }
@@ -234,7 +261,7 @@ impl<'a> Cluster<'a> {
     fn perform(&mut self, deed: Deed) -> Result<(), Failure> {
         let now = Instant::now();
         match deed {
-            Deed::Weather { lanes, fault, time } => self.weather(&lanes, fault, now + time),
+            Deed::Weather { lanes, fault, time } => self.weather(&lanes, fault, now + time)?,
             Deed::Kill { slot, rest } => {
                 if let Some(process) = self.take_running(slot) {
                     self.kill(process, now + rest)?;
@@ -282,14 +309,21 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    fn weather(&mut self, lanes: &[Lane], fault: Fault, until: Instant) {
+    fn weather(&mut self, lanes: &[Lane], fault: Fault, until: Instant) -> Result<(), Failure> {
         self.deeds.faults[fault.index()] += 1;
         for lane in lanes {
-            self.sky.begin(*lane, fault, until);
+            match &mut self.nets {
+                Some(nets) => {
+                    nets.cut(*lane)?;
+                    self.dues.insert((until, Due::Heal(*lane)));
+                }
+                None => self.sky.begin(*lane, fault, until),
+            }
             if !lane.is_of_master() && (!fault.is_hard() || fault == Fault::Cut) {
                 self.strains.push(Strain { slots: (lane.from, lane.to), at: Instant::now(), until });
             }
         }
+        Ok(())
     }
 
     // What happens by itself.
@@ -301,6 +335,11 @@ impl<'a> Cluster<'a> {
             self.dues.remove(&(at, due));
             match due {
                 Due::Start(slot) => self.begin(slot)?,
+                Due::Heal(lane) => {
+                    if let Some(nets) = &mut self.nets {
+                        nets.heal(lane)?;
+                    }
+                }
                 Due::Continue(slot, life) => {
                     if let Slot::Running(process, _) = &mut self.slots[usize::from(slot)]
                         && process.life == life
@@ -365,6 +404,9 @@ impl<'a> Cluster<'a> {
     /// Heals everything, makes sure that everybody reaches everybody, ends all processes and says what happened.
     pub(super) fn finish(mut self) -> Result<(History, Vec<Violation>, Deeds), Failure> {
         self.sky.clear();
+        if let Some(nets) = &mut self.nets {
+            nets.heal_all()?;
+        }
         for slot in &mut self.slots {
             if let Slot::Running(process, _) = slot {
                 process.go_on();

@@ -66,12 +66,48 @@ pub(crate) fn member(args: &MemberArgs) -> Result<(), Failure> {
     let agents: Result<Vec<_>, _> =
         (0..args.agents).map(|agent| stage.spawn("agent", Agent::new(&setting, agent))).collect();
     let agents = agents?;
+    for _ in 0..args.hogs {
+        stage.spawn("hog", Hog)?;
+    }
     register(&stage, &agents, &setting)?;
     let _ = say("ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         obey(&line, &stage, &agents, &setting)?;
     }
     stage.end()
+}
+
+/// Keeps a worker busy as long as the node lives.
+struct Hog;
+
+/// So long, then it asks itself for more: others get their turns in between.
+const SPIN_TIME: Duration = Duration::from_millis(1);
+
+struct Spin;
+
+impl Request for Spin {
+    type Reply = ();
+}
+
+impl Service for Hog {
+    fn start(&mut self, ctx: &mut Context<'_, Self>) -> Result<(), StartError> {
+        let me = ctx.me();
+        ctx.send(&me, Spin)?;
+        Ok(())
+    }
+}
+
+impl Handler<Spin> for Hog {
+    fn handle(&mut self, spin: Spin, ctx: &mut Context<'_, Self>) -> Reply<()> {
+        let began = Instant::now();
+        while Instant::now().since(began) < SPIN_TIME {
+            std::hint::spin_loop();
+        }
+        let me = ctx.me();
+        // Refused only when the node ends.
+        let _ = ctx.send(&me, spin);
+        Reply::Now(())
+    }
 }
 
 /// Gives the agents their names, as soon as the master knows that the life before is dead.

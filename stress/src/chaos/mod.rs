@@ -17,6 +17,7 @@ mod history;
 mod ledger;
 mod letter;
 mod member;
+mod nets;
 mod outcome;
 mod process;
 mod proxy;

@@ -1,6 +1,7 @@
 //! The nemesis' side of one life: its process, what it is told and what it says.
 
 use super::history::{End, Life};
+use super::nets::Nets;
 use super::{ledger, real};
 use crate::plan::Failure;
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,7 +37,12 @@ pub(super) struct Identity {
 
 impl Process {
     /// Starts this program again as a member, with its files in `folder`.
-    pub(super) fn member(identity: Identity, folder: &Path, arguments: &[String]) -> Result<Self, Failure> {
+    pub(super) fn member(
+        identity: Identity,
+        folder: &Path,
+        arguments: &[String],
+        nets: Option<&Nets>,
+    ) -> Result<Self, Failure> {
         let Identity { life, slot, harbor } = identity;
         let files = files(folder, life);
         let mut command = Command::new(std::env::current_exe().map_err(cannot_start)?);
@@ -45,9 +51,9 @@ impl Process {
             .args(["--life", &life.to_string(), "--slot", &slot.to_string(), "--harbor", &harbor.to_string()])
             .arg("--ledger")
             .arg(files.with_extension("ledger"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+            .args(arguments);
+        let mut command = enter(nets, slot, command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Self::start(identity, files, command)?;
         let (sender, said) = mpsc::channel();
         process.said = Some(said);
@@ -67,9 +73,11 @@ impl Process {
         folder: &Path,
         skynet: &Path,
         terms: &real::Terms,
+        nets: Option<&Nets>,
     ) -> Result<Self, Failure> {
         let files = files(folder, identity.life);
-        let mut command = real::command(skynet, folder, &files.with_extension("ledger"), identity, terms)?;
+        let command = real::command(skynet, folder, &files.with_extension("ledger"), identity, terms)?;
+        let mut command = enter(nets, identity.slot, command);
         let log = File::create(files.with_extension("log")).map_err(cannot_start)?;
         command.stdin(Stdio::null()).stdout(log);
         Self::start(identity, files, command)
@@ -179,6 +187,14 @@ impl Drop for Process {
 pub(super) fn end_with_parent() {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
+}
+
+/// The same command where its slot is.
+fn enter(nets: Option<&Nets>, slot: u8, command: Command) -> Command {
+    match nets {
+        Some(nets) => nets.enter(slot, &command),
+        None => command,
+    }
 }
 
 /// The path of a life's files, without their endings.

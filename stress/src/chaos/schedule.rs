@@ -29,6 +29,8 @@ pub(super) struct Terms {
     pub(super) faults: Vec<String>,
     /// Control links may be lost too.
     pub(super) is_master_patient: bool,
+    /// Ways between machines are cut, which the control links take as well.
+    pub(super) parts_machines: bool,
 }
 
 /// An endless plan: deeds with their times from the beginning, in their order.
@@ -93,12 +95,21 @@ fn millis(random: &mut SplitMix, least: u32, most: u32) -> Duration {
 }
 
 fn weather(terms: &Terms, random: &mut SplitMix) -> Deed {
-    let from = random.below(terms.slots.into()) as u8;
-    let away = 1 + random.below(u32::from(terms.slots) - 1) as u8;
-    let to = (from + away) % terms.slots;
+    // The first slot has the master.
+    let first = u8::from(terms.parts_machines && !terms.is_master_patient);
+    let slots = terms.slots - first;
+    let from = random.below(slots.into()) as u8;
+    let away = 1 + random.below(u32::from(slots) - 1) as u8;
+    let to = first + (from + away) % slots;
+    let from = first + from;
     let name = &terms.faults[random.below(terms.faults.len() as u32) as usize];
-    let (fault, time) = fault(name, random);
-    let is_of_master = random.below(8) == 0 && from != 0 && (terms.is_master_patient || !fault.is_hard());
+    let (fault, mut time) = fault(name, random);
+    if terms.parts_machines {
+        // Half of them are longer than a heartbeat's deadline.
+        time *= 6;
+    }
+    let may_be_lost = terms.is_master_patient || !fault.is_hard();
+    let is_of_master = random.below(8) == 0 && from != 0 && may_be_lost && !terms.parts_machines;
     // A changed name or address would stay in the master's table, and no ledger could tell what follows from it.
     let to = if is_of_master && fault != Fault::Flip { MASTER } else { to };
     let lane = if random.below(2) == 0 { Lane { from, to } } else { Lane { from: to, to: from } };
@@ -136,6 +147,7 @@ mod tests {
             every: [300, 1000, 5000, 100].map(Duration::from_millis),
             faults: FAULTS.map(str::to_owned).into(),
             is_master_patient: false,
+            parts_machines: false,
         }
     }
 
@@ -166,6 +178,32 @@ mod tests {
             }
         }
         assert!(seen.iter().all(|count| *count > 500), "{seen:?}");
+    }
+
+    #[test]
+    fn ways_between_machines_are_cut_and_the_first_one_is_spared() {
+        let terms = |is_master_patient| Terms {
+            every: [Duration::ZERO, Duration::ZERO, Duration::ZERO, Duration::from_secs(1)],
+            faults: vec!["cut".into()],
+            parts_machines: true,
+            is_master_patient,
+            ..terms()
+        };
+        let cuts = |is_master_patient| {
+            let deeds = Schedule::new(terms(is_master_patient), 5).take(1000);
+            deeds.map(|(_, deed)| match deed {
+                Deed::Weather { lanes, fault: Fault::Cut, time } => (lanes, time),
+                other => panic!("{other:?}"),
+            })
+        };
+        let ends =
+            |(lanes, _): (Vec<Lane>, Duration)| lanes.into_iter().flat_map(|lane| [lane.from, lane.to]);
+        assert!(cuts(false).flat_map(ends).all(|slot| (1..8).contains(&slot)));
+        assert!(
+            cuts(true).flat_map(ends).all(|slot| slot < 8) && cuts(true).flat_map(ends).any(|slot| slot == 0)
+        );
+        let long = cuts(false).filter(|(_, time)| *time > Duration::from_secs(5)).count();
+        assert!((400..800).contains(&long), "{long}");
     }
 
     #[test]
