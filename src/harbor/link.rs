@@ -38,11 +38,11 @@ pub(super) struct Link {
 
 impl Link {
     /// A link on a connection whose handshake is done; `outbox` may still hold our id byte.
-    pub(super) fn new(conn: ConnId, outbox: Outbox, desk: &Desk) -> Self {
+    pub(super) fn new(conn: ConnId, outbox: Outbox, desk: &mut Desk) -> Self {
         let decoder = FrameDecoder::new(desk.own);
         let warn_bytes = desk.bounds.unsent_warn_bytes;
         let unsent_end = outbox.pushed();
-        Self {
+        let mut link = Self {
             conn,
             decoder,
             outbox,
@@ -56,7 +56,11 @@ impl Link {
             warn_bytes,
             large_sent: LARGE_WARN_BYTES,
             large_received: LARGE_WARN_BYTES,
+        };
+        if !link.outbox.is_empty() {
+            link.expect_progress(desk);
         }
+        link
     }
 
     /// Appends a frame to the outbox. A call is remembered until it is answered.

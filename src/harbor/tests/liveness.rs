@@ -130,6 +130,21 @@ fn a_link_whose_bytes_stand_still_is_given_up() {
 }
 
 #[test]
+fn what_was_held_for_a_link_must_move_from_its_first_byte_on() {
+    let (mut bench, _) = Bench::member();
+    bench.send(7, 0x0200_0008);
+    let link = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+    assert_eq!(bench.take(), "Up((2))");
+    // Our id byte and a part of the message that stands right behind it.
+    read_some(&mut bench, link, 3);
+    bench.after(STALL_TIME_MAX - Duration::from_nanos(1));
+    assert_eq!(bench.take(), "");
+    bench.after(Duration::from_nanos(1));
+    assert_eq!(bench.take(), "close, 7 to :05000008: PeerDown((2)), Down((2), Stalled)");
+}
+
+#[test]
 fn a_link_whose_bytes_move_is_not_given_up_however_slowly() {
     let (mut bench, _, link) = Bench::linked();
     bench.send(7, 0x0200_0008);
