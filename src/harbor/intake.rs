@@ -3,8 +3,8 @@
 use super::Fault;
 use super::desk::Desk;
 use super::kin;
-use super::link::Link;
-use crate::message::{CallError, Envelope, HarborId, Kind};
+use super::link::{Link, is_call};
+use crate::message::{CallError, Envelope, Handle, HarborId, Kind};
 
 /// Decodes everything in the chunk; what is for services is delivered in order.
 ///
@@ -33,12 +33,23 @@ pub(super) fn receive(
     Ok(())
 }
 
-fn deliver(peer: HarborId, envelope: Envelope, desk: &mut Desk) {
+fn deliver(peer: HarborId, mut envelope: Envelope, desk: &mut Desk) {
     count(peer, &envelope, desk);
+    if is_made_up(&envelope, desk) {
+        envelope.source = Handle::NONE;
+    }
     if kin::is_addressed(&envelope, desk) {
         return desk.kin_mail.push_back((peer, envelope));
     }
     desk.deliver(envelope);
+}
+
+/// Whether a call comes from a service of this node that has no such call out. A call that was passed back to this node is
+/// answered by its services, which go by the session alone: the answer to one that a peer made up would end another call.
+fn is_made_up(envelope: &Envelope, desk: &Desk) -> bool {
+    is_call(envelope)
+        && !envelope.source.is_remote(desk.own)
+        && !desk.pending.contains((envelope.source, envelope.session))
 }
 
 fn count(peer: HarborId, envelope: &Envelope, desk: &mut Desk) {

@@ -116,6 +116,11 @@ impl Pending {
         self.index.insert(call.key, place);
     }
 
+    /// Whether this call waits for its answer.
+    pub(super) fn contains(&self, key: CallKey) -> bool {
+        self.index.contains_key(&key)
+    }
+
     /// The call that this answer ends.
     pub(super) fn remove(&mut self, key: CallKey) -> Option<Call> {
         let place = self.index.remove(&key)?;

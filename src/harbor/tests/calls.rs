@@ -117,3 +117,35 @@ fn only_its_own_node_says_that_a_service_is_dead() {
     bench.input(|harbor, now| harbor.handle_bytes(now, link, &dead(2, 9)));
     assert_eq!(bench.take(), "8 to :05000008: NoService, 7 to :05000008: NoService, 0 to :05000008: ERROR");
 }
+
+#[test]
+fn a_peer_that_names_our_service_as_its_source_ends_no_call_that_stays_here() {
+    let hello = Some(Hello { incarnation: 1, capabilities: 0 });
+    let (mut bench, _, link) = Bench::linked_as(Settings { hello, ..Settings::new(HarborId::new(5)) });
+    // Sources: our service, and the same without its node. Receivers: one that is missing, and the id of our kind.
+    for (node, local) in [(5, 0x99), (0, 0x99), (5, 7), (0, 7)] {
+        let call = [0, 0, 0, 12, node, 0, 0, 8, Kind::LUA.0, 0, 0, local, 0, 0, 0, 7];
+        let envelope = undeliverable(&mut bench, link, &call);
+        let refused = envelope.is_some_and(|envelope| {
+            bench.input(|harbor, now| harbor.handle_undeliverable(now, envelope));
+            bench.take() != ""
+        });
+        assert!(!refused, "session 7 of {node} is a call to somebody else");
+    }
+    // A call that left came back: it is answered here.
+    bench.send(7, 0x0200_0008);
+    let call = [0, 0, 0, 12, 5, 0, 0, 8, Kind::LUA.0, 0, 0, 0x99, 0, 0, 0, 7];
+    let envelope = undeliverable(&mut bench, link, &call).expect("it is delivered");
+    bench.input(|harbor, now| harbor.handle_undeliverable(now, envelope));
+    assert_eq!(bench.take(), "7 to :05000008: NoService");
+}
+
+/// What the bytes bring for a service, which is not there.
+fn undeliverable(bench: &mut Bench, link: ConnId, bytes: &[u8]) -> Option<Envelope> {
+    bench.harbor.handle_bytes(bench.now, link, bytes);
+    let mut envelopes = std::iter::from_fn(|| bench.harbor.poll_action()).map(|action| match action {
+        Action::Deliver(envelope) => envelope,
+        other => panic!("{}", words(&other)),
+    });
+    envelopes.next()
+}
