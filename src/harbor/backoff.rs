@@ -40,7 +40,7 @@ impl Backoff {
         self.failures = u32::MAX;
     }
 
-    /// It worked.
+    /// It worked, and held for a while.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 /// A link that is up.
 pub(super) struct Link {
     pub(super) conn: ConnId,
+    pub(super) since: Instant,
     pub(super) decoder: FrameDecoder,
     pub(super) outbox: Outbox,
     pub(super) pulse: Pulse,
@@ -44,6 +45,7 @@ impl Link {
         let unsent_end = outbox.pushed();
         let mut link = Self {
             conn,
+            since: desk.now,
             decoder,
             outbox,
             pulse: Pulse::default(),

@@ -271,7 +271,6 @@ impl Slot {
 
     /// The handshake is done: what was held goes out first.
     fn up(&mut self, conn: ConnId, outbox: Outbox, mut held: Held, desk: &mut Desk) {
-        self.backoff.reset();
         let mut link = Box::new(Link::new(conn, outbox, desk));
         desk.event(Event::Up(self.id));
         desk.link_changes.push_back(LinkChange::Up(self.id));
@@ -338,10 +337,10 @@ impl Slot {
     }
 
     /// The peer broke the protocol: its link is closed, and dialled again after the longest pause. A bit that changed on its
-    /// way is no reason to part for good, and a peer that is broken no reason to hurry.
+    /// way is no reason to part for good, and a peer that is broken no reason to hurry. (If it was the peer that found a
+    /// fault in what we said, the link was lost soon after it came up, and the pauses grow.)
     pub(super) fn fault(&mut self, fault: Fault, desk: &mut Desk) {
         if let State::Up(link) = &self.state {
-            self.backoff.exhaust();
             desk.fault(link.conn, Some(self.id), fault);
             self.lost(DownReason::Fault, desk);
         }
@@ -373,6 +372,12 @@ impl Slot {
     fn lost(&mut self, reason: DownReason, desk: &mut Desk) {
         let down = State::Down { dial: Dial::Idle };
         let State::Up(link) = std::mem::replace(&mut self.state, down) else { return };
+        if reason == DownReason::Fault {
+            self.backoff.exhaust();
+        } else if desk.now.since(link.since) >= desk.bounds.redial_time_max {
+            // One that comes up only to be lost at once did not work.
+            self.backoff.reset();
+        }
         self.account.unknown += link.in_flight();
         self.account.fail_many(Failure::PeerDown, link.unsent());
         while let Some(call) =

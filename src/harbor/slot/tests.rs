@@ -410,6 +410,33 @@ fn a_link_that_broke_the_protocol_is_dialled_again_after_the_longest_pause() {
     assert_eq!(state_of(&slot), "down dialling");
 }
 
+/// The link is dialled when it is time, comes up, and is closed by its peer after so long; how long the pause before it was.
+fn flap(slot: &mut Slot, desk: &mut Desk, life: Duration) -> Duration {
+    let due = slot.deadline(desk).expect("it waits");
+    let pause = due.since(desk.now);
+    desk.now = due;
+    slot.expire(desk);
+    for event in ["connected", "its id"] {
+        happen(event, slot, desk);
+    }
+    desk.now = desk.now + life;
+    happen("closed", slot, desk);
+    pause
+}
+
+#[test]
+fn a_link_that_is_lost_again_and_again_is_dialled_ever_later() {
+    let mut desk = desk();
+    let mut slot = made("up", &mut desk);
+    happen("closed", &mut slot, &mut desk);
+    let longest = desk.bounds.redial_time_max;
+    let pauses: Vec<Duration> = (0..10).map(|_| flap(&mut slot, &mut desk, Duration::ZERO)).collect();
+    assert!(pauses[0] <= desk.bounds.redial_time_min && pauses[9] >= longest / 2, "{pauses:?}");
+    assert!(flap(&mut slot, &mut desk, longest) >= longest / 2);
+    let pause = flap(&mut slot, &mut desk, longest);
+    assert!(pause <= desk.bounds.redial_time_min, "it held: {pause:?}");
+}
+
 /// Writes `len` bytes of the slot's outbox.
 fn write(slot: &mut Slot, desk: &mut Desk, len: usize) {
     let conn = conn(slot);
