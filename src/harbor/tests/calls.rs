@@ -19,10 +19,16 @@ fn an_answer_over_another_link_ends_the_call() {
     bench.input(|harbor, now| harbor.handle_bytes(now, third, &[3]));
     bench.send(7, 0x0200_0008);
     bench.read(link);
+    bench.send(0, 0x0300_0008);
+    bench.read(third);
     assert_eq!(bench.harbor.pending_calls(PEER_2), 1);
     let response = b"\0\0\0\x0c\x03\0\0\x09\x01\0\0\x08\0\0\0\x07";
     bench.input(|harbor, now| harbor.handle_bytes(now, third, response));
     assert_eq!(bench.harbor.pending_calls(PEER_2), 0, "node 2 had passed the request on to node 3");
+    for peer in [PEER_2, HarborId::new(3)] {
+        let account = bench.harbor.account(peer);
+        assert_eq!((account.delivered, account.in_flight), (0, 1), "it proves nothing of the link of {peer}");
+    }
     bench.take();
     bench.input(|harbor, now| harbor.handle_closed(now, link));
     assert_eq!(bench.take(), "Down((2), Closed)");
@@ -79,6 +85,21 @@ fn calls_that_are_passed_on_for_other_nodes_keep_nobody_out() {
     assert_eq!(bench.harbor.pending_calls(PEER_2), 1);
     bench.input(|harbor, now| harbor.handle_closed(now, link));
     assert_eq!(bench.take(), "9 to :05000008: OutcomeUnknown((2)), Down((2), Closed)");
+}
+
+#[test]
+fn a_call_that_was_passed_on_and_is_lost_with_its_link_fails_at_its_caller() {
+    let (mut bench, _, link) = Bench::linked();
+    let third = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, third, &[3]));
+    bench.read(third);
+    let passed_on = Envelope { source: Handle::from_bits(0x0300_0010), ..message(7, 0x0200_0008) };
+    bench.input(|harbor, now| harbor.handle_send(now, passed_on));
+    bench.read(link);
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    // In the name of its callee, with its session.
+    assert_eq!(bench.read(third), b"\0\0\0\x0c\x02\0\0\x08\x07\0\0\x10\0\0\0\x07");
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 0);
 }
 
 #[test]

@@ -98,16 +98,23 @@ fn real_nodes_and_those_that_cannot_answer_are_not_asked() {
     let (mut bench, _, link) = Bench::linked();
     bench.after(Duration::from_secs(3600));
     assert_eq!((bench.read(link), bench.take()), (Vec::new(), String::new()));
-    let (mut bench, link) = met();
-    bench.harbor.desk.bounds.heartbeat = Duration::ZERO;
-    bench.input(|harbor, now| harbor.handle_closed(now, link));
-    let link = bench.accept(Listener::Links);
-    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
-    let old = kin_frame(b"\x2cHELLO\x0a\x09\x0a\x01");
-    bench.input(|harbor, now| harbor.handle_bytes(now, link, &old));
-    bench.read(link);
-    bench.after(Duration::from_secs(3600));
-    assert_eq!(bench.read(link), b"", "switched off");
+    // Its capabilities are none; it can, and nobody shall ask.
+    for (hello, heartbeat) in
+        [(&b"\x2cHELLO\x0a\x09\x02"[..], HEARTBEAT_TIME), (&b"\x2cHELLO\x0a\x09\x0a\x01"[..], Duration::ZERO)]
+    {
+        let (mut bench, link) = met();
+        bench.harbor.desk.bounds.heartbeat = heartbeat;
+        bench.input(|harbor, now| harbor.handle_closed(now, link));
+        let link = bench.accept(Listener::Links);
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &kin_frame(hello)));
+        assert!(
+            bench.harbor.kin(PEER_2).is_some() && bench.read(link).starts_with(b"\x05\0\0\0\x16\x2cHELLO")
+        );
+        bench.take();
+        bench.after(Duration::from_secs(3600));
+        assert_eq!((bench.read(link), bench.take()), (Vec::new(), String::new()), "{heartbeat:?}");
+    }
 }
 
 // Bytes that do not move.
