@@ -115,8 +115,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long such a link is silent before it is given up.
     pub heartbeat_deadline: Duration,
-    /// How long unsent bytes of a link may stand still before it is given up; zero: for ever, or until the system gives it
-    /// up.
+    /// How long unsent bytes of a link may stand still before it is given up; zero: until the system gives it up, which
+    /// Linux does after `unreachable_deadline`.
     pub stall_deadline: Duration,
     /// How long the machine of a peer, or of the master, may be unreachable before its connections end.
     pub unreachable_deadline: Duration,
