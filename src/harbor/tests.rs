@@ -80,6 +80,7 @@ impl Bench {
     }
 
     fn drain(&mut self) {
+        check_alarm(&mut self.harbor);
         while let Some(action) = self.harbor.poll_action() {
             assert!(self.harbor.balances());
             match action {
@@ -167,6 +168,15 @@ impl Bench {
         }
         self.now = until;
     }
+}
+
+/// The machine is called at the latest when something is due: a deadline of which nobody told the alarm passes unseen. (An
+/// alarm that is too early would hide the next one that is missing.)
+fn check_alarm(harbor: &mut Harbor) {
+    let due = harbor.deadline();
+    let is_in_time = |due: Instant| harbor.poll_timeout().is_some_and(|alarm| alarm <= due);
+    assert!(due.is_none_or(is_in_time), "nothing wakes it at {due:?}");
+    harbor.desk.set_alarm(due);
 }
 
 fn message(session: u32, dest: u32) -> Envelope {

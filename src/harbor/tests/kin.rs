@@ -1,6 +1,7 @@
 //! What nodes of our kind say to each other.
 
 use super::*;
+use crate::wire::Trailing;
 
 /// A frame between the reserved ids of node 2 and node 5, as node 2 writes it.
 pub(super) fn kin_frame(payload: &[u8]) -> Vec<u8> {
@@ -48,6 +49,37 @@ fn one_hello_of_a_link_counts() {
     let fault = format!("PeerFault {{ conn: ConnId({conn}), peer: Some((2)), fault: OtherHello }}");
     assert_eq!(bench.take(), format!("{fault}, close, Down((2), Fault)"));
     assert_eq!(bench.harbor.kin(PEER_2), None);
+}
+
+#[test]
+fn what_a_node_says_of_itself_stands_against_the_word_of_a_master() {
+    let own = Hello { incarnation: 1, capabilities: Hello::PULSE };
+    let mut bench = Bench::slave_as(Settings { hello: Some(own), ..Settings::new(HarborId::new(5)) });
+    let control = bench.connect("master");
+    let kin = |id: u32| named(&format!("~sky.{id}"), id << 24 | 7);
+    let told = |bench: &mut Bench, packets: Vec<Packet>, hello: Hello| {
+        let mut bytes = Vec::new();
+        for packet in packets {
+            Trailing::Hello(hello).encode(&packet, &mut bytes).expect("it fits");
+        }
+        bench.input(|harbor, now| harbor.handle_bytes(now, control, &bytes));
+    };
+    told(&mut bench, vec![Packet::Wait { n: 0 }, kin(5), kin(2)], own);
+    let link = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
+    let said = bench.harbor.kin(PEER_2);
+    assert_eq!(said, Some(Hello { incarnation: 9, ..own }));
+    told(&mut bench, vec![kin(2)], Hello { incarnation: 8, ..own });
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
+    assert_eq!((bench.harbor.kin(PEER_2), bench.harbor.is_open(link)), (said, true));
+}
+
+#[test]
+fn who_said_no_hello_is_not_answered() {
+    let (mut bench, _, link) = linked_as_kin();
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &kin_frame(b"\x24PING\x0a\x01")));
+    assert_eq!((bench.read(link), bench.take()), (Vec::new(), String::new()));
 }
 
 #[test]

@@ -254,6 +254,7 @@ impl Model {
 
     fn drain(&mut self) {
         assert!(self.harbor.balances(), "{:?}", self.harbor.node_account());
+        check_alarm(&mut self.harbor);
         while let Some(action) = self.harbor.poll_action() {
             match action {
                 Action::Listen { listener, address } => {
