@@ -5,9 +5,14 @@
 //!                 ┌──────┐
 //!                 ▼      │
 //!  ┌──────────────────┐  │ 4 bytes  ┌─────────┐  n bytes  ┌─────────┐
-//!  │ Length           │──┴─────────▶│ Payload │──────────▶│ Trailer │
-//!  │ (0..4 bytes)     │             └─────────┘           └─────────┘
-//!  └──────────────────┘◀──────────────────────────────────────┘ 12 bytes: an envelope
+//!  │ Length           │──┴────────┬▶│ Payload │──────────▶│ Trailer │
+//!  │ (0..4 bytes)     │           │ └─────────┘           └─────────┘
+//!  └──────────────────┘◀──────────│───────────────────────────┘ 12 bytes: an envelope
+//!          │          above the gate    ▲ admit
+//!          │                      ▼     │
+//!          │                    ┌─────────┐
+//!          │                    │ Gated   │
+//!          │                    └─────────┘
 //!          │ length out of range
 //!          ▼
 //!        Broken   (for good: where the next frame starts is not known)
@@ -52,12 +57,15 @@ pub enum FrameFault {
 #[derive(Debug)]
 pub struct FrameDecoder {
     own: HarborId,
+    /// The longest payload that is read without being admitted.
+    gate: usize,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     Length { bytes: [u8; LENGTH_BYTES], filled: usize },
+    Gated { len: usize },
     Payload { payload: Vec<u8>, len: usize },
     Trailer { payload: Vec<u8>, bytes: [u8; TRAILER_BYTES], filled: usize },
     Broken(FrameFault),
@@ -70,11 +78,40 @@ impl State {
 impl FrameDecoder {
     /// A decoder for a link of node `own`, whose id the destinations get (R3).
     pub fn new(own: HarborId) -> Self {
-        Self { own, state: State::START }
+        Self { own, gate: usize::MAX, state: State::START }
+    }
+
+    /// One that reads no payload longer than `gate` before it is [admitted](Self::admit), unless all of it is there at once.
+    pub fn with_gate(own: HarborId, gate: usize) -> Self {
+        Self { gate, ..Self::new(own) }
+    }
+
+    /// The length of the payload that waits to be admitted.
+    pub fn gated(&self) -> Option<usize> {
+        match self.state {
+            State::Gated { len } => Some(len),
+            State::Length { .. } | State::Payload { .. } | State::Trailer { .. } | State::Broken(_) => None,
+        }
+    }
+
+    /// There is memory for the payload that waits: the next [`feed`](Self::feed) reads it.
+    pub fn admit(&mut self) {
+        if let State::Gated { len } = self.state {
+            self.state = State::Payload { payload: Vec::new(), len };
+        }
+    }
+
+    /// Bytes of the incomplete frame's payload that have arrived.
+    pub fn arrived(&self) -> usize {
+        match &self.state {
+            State::Length { .. } | State::Gated { .. } | State::Broken(_) => 0,
+            State::Payload { payload, .. } | State::Trailer { payload, .. } => payload.len(),
+        }
     }
 
     /// Takes bytes from the front of `chunk` up to the end of the next frame. `None`: the chunk is used up and the
-    /// frame is not complete; what there is of it is kept.
+    /// frame is not complete; what there is of it is kept. Or the frame is [gated](Self::gated), and the rest of the chunk is
+    /// for later.
     ///
     /// An empty payload becomes [`Body::Empty`], any other [`Body::Bytes`], whatever the kind.
     ///
@@ -93,7 +130,7 @@ impl FrameDecoder {
     pub fn is_inside(&self) -> bool {
         match self.state {
             State::Length { filled, .. } => filled > 0,
-            State::Payload { .. } | State::Trailer { .. } => true,
+            State::Gated { .. } | State::Payload { .. } | State::Trailer { .. } => true,
             State::Broken(_) => false,
         }
     }
@@ -101,7 +138,7 @@ impl FrameDecoder {
     /// Bytes of memory that the incomplete frame takes outside this value.
     pub fn held_bytes(&self) -> usize {
         match &self.state {
-            State::Length { .. } | State::Broken(_) => 0,
+            State::Length { .. } | State::Gated { .. } | State::Broken(_) => 0,
             State::Payload { payload, .. } | State::Trailer { payload, .. } => payload.capacity(),
         }
     }
@@ -115,8 +152,12 @@ impl FrameDecoder {
                         return Ok(None);
                     }
                     let len = payload_len(*bytes).map_err(|fault| self.break_with(fault))?;
-                    self.state = State::Payload { payload: Vec::new(), len };
+                    self.state = match len > self.gate {
+                        true => State::Gated { len },
+                        false => State::Payload { payload: Vec::new(), len },
+                    };
                 }
+                State::Gated { .. } => return Ok(None),
                 State::Payload { payload, len } => {
                     extend(payload, *len, chunk);
                     if payload.len() < *len {
@@ -319,5 +360,28 @@ mod tests {
         }
         assert!(decoder.feed(&mut &ECHO[ECHO.len() - 1..]).unwrap().is_some());
         assert!(!decoder.is_inside());
+    }
+
+    #[test]
+    fn a_long_payload_waits_to_be_admitted() {
+        let long = frame(&[7; 100]);
+        for cut in [4, 5, 50, long.len() - 1] {
+            let mut decoder = FrameDecoder::with_gate(OWN, 99);
+            let mut chunk = &long[..cut];
+            for _ in 0..2 {
+                assert!(decoder.feed(&mut chunk).unwrap().is_none());
+                assert_eq!((decoder.gated(), chunk, decoder.held_bytes()), (Some(100), &long[4..cut], 0));
+            }
+            decoder.admit();
+            let mut rest = &long[4..];
+            let envelope = decoder.feed(&mut rest).unwrap().expect("all of it is there");
+            assert_eq!((envelope.body.bytes().unwrap().len(), decoder.gated()), (100, None));
+        }
+        // Nothing has to be kept of one that is there whole, and a short one waits for nobody.
+        let mut decoder = FrameDecoder::with_gate(OWN, 99);
+        assert!(decoder.feed(&mut &long[..]).unwrap().is_some());
+        let short = frame(&[7; 99]);
+        assert!(decoder.feed(&mut &short[..50]).unwrap().is_none());
+        assert_eq!((decoder.gated(), decoder.arrived()), (None, 46));
     }
 }
