@@ -73,6 +73,25 @@ pub const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
 pub const STALL_TIME_MAX: Duration = Duration::from_secs(10);
 /// Steps in which that time is counted.
 pub const STALL_STEPS: u32 = 4;
+/// Bytes that a node takes for messages and names, unless the configuration says otherwise.
+pub const MEMORY_BYTES: usize = 2 << 30;
+/// The fewest bytes that it can be told to take: some large frames on their way, in and out.
+pub const MEMORY_BYTES_MIN: usize = 32 << 20;
+/// Of these bytes, how many there have to be for each name that is remembered: an eighth of them are for names, which a master
+/// keeps three times.
+pub const NAME_SHARE_BYTES: usize = 2048;
+/// Of these bytes, how many there have to be for each message in mailboxes.
+pub const MESSAGE_SHARE_BYTES: usize = 128;
+/// How often mailboxes are looked at while links wait for room in them.
+pub const MEMORY_LOOK_TIME: Duration = Duration::from_millis(1);
+/// The size of one read while memory is short, for a link that has none reserved.
+pub const SHORT_READ_BYTES: usize = 16 << 10;
+/// How long a link is not read because there is no memory for what it brings, before it is given up.
+pub const PAUSE_TIME_MAX: Duration = Duration::from_secs(10);
+/// While others wait for memory, a frame that has some brings at least [`FRAME_PACE_BYTES`] in this time.
+pub const FRAME_PACE_TIME: Duration = Duration::from_secs(5);
+/// See [`FRAME_PACE_TIME`].
+pub const FRAME_PACE_BYTES: usize = 1 << 20;
 /// The largest message from one node of our kind to another's reserved id; others are for nobody.
 pub const KIN_BYTES_MAX: usize = 256;
 /// How long a leaving node tries to hand its last bytes to its connections.
@@ -176,11 +195,6 @@ pub const TIMERS_MAX: usize = 1 << 20;
 /// How deep services may spawn services in `start`, each inside the start of the one before.
 pub const SPAWN_DEPTH_MAX: u32 = 64;
 
-/// Messages that a node may hold in mailboxes.
-pub const NODE_MESSAGES_MAX: u64 = 64 << 20;
-/// Bytes that a node may hold in payloads outside their messages.
-pub const NODE_BYTES_MAX: u64 = 8 << 30;
-
 /// Service ids of a node: the low 24 bits of a handle.
 pub const SERVICE_IDS: u32 = 1 << 24;
 /// The lowest service id that is given out; the ids below are reserved, 0 is nobody.
@@ -223,10 +237,9 @@ pub const BYTES_LEASE: u64 = 64 << 10;
 pub const LANE_MESSAGES_MAX: u64 = 65_536;
 /// Messages in one lane to the I/O thread, above which even answers are refused: a peer of our kind has not more calls open.
 pub const LANE_ANSWERS_MAX: u64 = PENDING_CALLS_MAX as u64;
-/// Bytes that the messages in one lane to the I/O thread hold outside themselves, above which sends are refused.
+/// Bytes that the messages in one lane to the I/O thread hold outside themselves, above which sends are refused; twice as
+/// many for answers, whose callers then get an ERROR instead, which holds none.
 pub const LANE_BYTES_MAX: u64 = 64 << 20;
-/// The same, above which even answers are refused: their callers get an ERROR instead, which holds none.
-pub const LANE_ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// Rounds that a mailbox's owner waits for a sender between its two steps, before it lets others run.
 pub const GAP_SPINS_MAX: u32 = 32;
 
@@ -302,7 +315,7 @@ const _: () = assert!(CHUNK_BYTES <= READ_BYTES);
 const _: () = assert!(READ_BYTES * COMPRESS_RATIO_MAX <= HELD_BYTES_MAX, "what one read may become");
 const _: () = assert!(COMPRESS_BYTES_MIN >= COPY_BYTES_MAX);
 const _: () = assert!(UPLINK_TURN_MESSAGES_MAX as u64 <= LANE_MESSAGES_MAX);
-const _: () = assert!(LANE_MESSAGES_MAX < LANE_ANSWERS_MAX && LANE_BYTES_MAX < LANE_ANSWER_BYTES_MAX);
+const _: () = assert!(LANE_MESSAGES_MAX < LANE_ANSWERS_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX as u64 <= LANE_BYTES_MAX);
 const _: () = assert!(ACCEPTS_MAX <= LISTEN_BACKLOG as usize);
 const _: () = assert!(LINGER_TIME_MAX.as_nanos() < LEAVE_TIME_MAX.as_nanos());
@@ -320,12 +333,18 @@ const _: () =
     assert!(STALL_TIME_MAX.as_nanos() < UNREACHABLE_TIME_MAX.as_nanos(), "the system also ends what stalls");
 const _: () = assert!(HELD_BYTES_MAX <= UNSENT_BYTES_MAX);
 const _: () = assert!(HELD_BYTES_MAX <= HELD_BYTES_ALL_MAX);
+const _: () = assert!(MEMORY_BYTES / NAME_SHARE_BYTES == NAMES_MAX && MEMORY_BYTES / 8 == HELD_BYTES_ALL_MAX);
+const _: () = assert!(PAYLOAD_BYTES_MAX < MEMORY_BYTES_MIN && MEMORY_BYTES_MIN < MEMORY_BYTES);
+const _: () = assert!(SHORT_READ_BYTES <= FRAME_STEP_BYTES && FRAME_STEP_BYTES <= READ_BYTES);
+const _: () = assert!(
+    FRAME_PACE_TIME.as_nanos() < PAUSE_TIME_MAX.as_nanos(),
+    "who is slow goes before who waits for it"
+);
 const _: () = assert!(SWEEP_PLACES_MAX < CALLS_MAX);
-const _: () = assert!((NODE_BYTES_MAX as u128) > PAYLOAD_BYTES_MAX as u128);
 const _: () = assert!(SERVICE_ID_FREE_MIN < SERVICE_IDS);
 const _: () = assert!(SERVICE_ID_VACANT < SERVICE_ID_KIN && SERVICE_ID_KIN < SERVICE_ID_FREE_MIN);
 const _: () = assert!(0 < SERVICE_ID_VACANT && SERVICE_ID_VACANT < SERVICE_ID_FREE_MIN);
 const _: () =
     assert!(VACANT_NAMES_MAX * 32 < CONTROL_UNSENT_MAX, "a slave must be able to hear of all of them");
 const _: () = assert!(POOL_CHUNK_NODES * DEPOT_CHUNKS_MAX < u32::MAX as usize);
-const _: () = assert!(BYTES_LEASE < NODE_BYTES_MAX);
+const _: () = assert!(BYTES_LEASE < MEMORY_BYTES_MIN as u64);

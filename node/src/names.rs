@@ -122,6 +122,7 @@ mod tests {
             names_complete: false,
             names: vec![name("KV", 0x0200_0009), name("ECHO", 0x0100_0008)],
             peers: vec![peer(3, LinkState::Down), peer(1, LinkState::Content)],
+            ..Status::default()
         };
         let names = of_status(&status);
         assert_eq!(

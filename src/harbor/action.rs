@@ -46,6 +46,16 @@ pub enum Action {
         /// Which.
         conn: ConnId,
     },
+    /// Read nothing from this connection until [`Resume`](Self::Resume). That it broke may be told, its end need not be.
+    Pause {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Read from this connection again.
+    Resume {
+        /// Which.
+        conn: ConnId,
+    },
     /// Hand a message to the service of this node that its `dest` names; if there is none:
     /// [`handle_undeliverable`](super::Harbor::handle_undeliverable); if it has no room:
     /// [`handle_overflow`](super::Harbor::handle_overflow).
@@ -169,6 +179,8 @@ pub enum DownReason {
     Silent,
     /// Unsent bytes did not move for [`Bounds::stall_time_max`](super::Bounds).
     Stalled,
+    /// There was no memory for what it brings for [`Bounds::pause_time_max`](super::Bounds).
+    Crowded,
 }
 
 /// How a peer broke the protocol. Each variant closes the connection.
@@ -195,6 +207,14 @@ pub enum Fault {
     /// A node of our kind said hello anew on the same link, with something else.
     #[error("another hello on the same link")]
     OtherHello,
+    /// A large frame comes slowly while others wait for the memory that it takes.
+    #[error("{arrived} bytes of a frame of {length} came, too slowly for those who wait for its memory")]
+    SlowFrame {
+        /// Bytes of its payload that came.
+        arrived: usize,
+        /// Bytes of its payload.
+        length: usize,
+    },
     /// A frame of the link is malformed.
     #[error(transparent)]
     Frame(#[from] FrameFault),

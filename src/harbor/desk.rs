@@ -1,9 +1,11 @@
 //! What every part of the machine works with: the clock's reading, the bounds, the outputs, the tables that all share.
 
+use super::inbound::Budget;
 use super::pending::Pending;
 use super::waiters::{Subject, Waiters};
 use super::{Action, Bounds, ConnId, Event, Fault, Hello, Intake, Settings, backoff::Jitter};
 use crate::clock::Instant;
+use crate::limits::MEMORY_LOOK_TIME;
 use crate::message::{CallError, Envelope, HarborAnswer, HarborId, Waiter};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -48,8 +50,12 @@ pub(super) struct Desk {
     pub(super) pending: Pending,
     pub(super) waiters: Waiters,
     pub(super) intake: Intake,
+    /// The memory of what peers send.
+    pub(super) inbound: Budget,
     /// Bytes held for peers that are not linked yet, all of them together.
     pub(super) held_bytes: usize,
+    /// Unsent bytes of all links.
+    pub(super) unsent_bytes: usize,
     /// Messages that the machine itself sends to other nodes: refusals. Routed when the current input is handled.
     pub(super) replies: VecDeque<Envelope>,
     /// Messages for the id that nodes of our kind have in common, with the peers that they came from.
@@ -78,7 +84,9 @@ impl Desk {
             pending: Pending::new(settings.own, settings.seed),
             waiters: Waiters::default(),
             intake: Intake::default(),
+            inbound: Budget::new(settings.bounds.inbound_bytes_max),
             held_bytes: 0,
+            unsent_bytes: 0,
             replies: VecDeque::new(),
             kin_mail: VecDeque::new(),
             link_changes: VecDeque::new(),
@@ -153,6 +161,11 @@ impl Desk {
     /// Sets the alarm anew, to exactly the next deadline.
     pub(super) fn set_alarm(&mut self, alarm: Option<Instant>) {
         self.alarm = alarm;
+    }
+
+    /// When the mailboxes are looked at again, if links wait for room in them.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.inbound.is_looked_for().then(|| self.now + MEMORY_LOOK_TIME)
     }
 
     // Outputs.

@@ -5,32 +5,78 @@ use super::desk::Desk;
 use super::kin;
 use super::link::{Link, is_call};
 use crate::message::{CallError, Envelope, Handle, HarborId, Kind};
+use crate::wire;
 
-/// Decodes everything in the chunk; what is for services is delivered in order.
+/// What waits until there is memory for it.
+pub(super) struct Later<'a> {
+    /// A compressed message that comes before the rest.
+    pub(super) compressed: Option<Envelope>,
+    /// Bytes that were read and not decoded.
+    pub(super) rest: &'a [u8],
+}
+
+/// Decodes everything in the chunk for which there is memory; what is for services is delivered in order.
 ///
 /// # Errors
 /// The frame that breaks the link. Everything before it was delivered.
-pub(super) fn receive(
+pub(super) fn receive<'a>(
     peer: HarborId,
     link: &mut Link,
-    mut chunk: &[u8],
+    mut chunk: &'a [u8],
     desk: &mut Desk,
-) -> Result<(), Fault> {
-    while let Some(frame) = link.decoder.feed(&mut chunk)? {
-        desk.intake.frames += 1;
-        let envelope = kin::message(peer, frame, desk)?;
-        link.note_received(&envelope, peer, desk);
-        match envelope.kind {
-            Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,
-            Kind::ERROR if !envelope.session.wants_answer() => bury(peer, envelope, desk),
-            Kind::RESPONSE | Kind::ERROR => answer(peer, envelope, link, desk),
-            kind => {
-                desk.intake.debug += u64::from(kind == Kind::DEBUG);
-                deliver(peer, envelope, desk);
+) -> Result<Option<Later<'a>>, Fault> {
+    desk.inbound.pass(chunk.len());
+    loop {
+        let Some(frame) = link.decoder.feed(&mut chunk)? else {
+            match link.decoder.gated() {
+                Some(bytes) if desk.inbound.reserve(peer, bytes) => {
+                    link.begin_frame(bytes, desk);
+                    continue;
+                }
+                Some(_) => return Ok(Some(Later { compressed: None, rest: chunk })),
+                None => return Ok(None),
             }
+        };
+        desk.intake.frames += 1;
+        if !kin::is_compressed(peer, &frame, desk)? {
+            link.release_frame(desk);
+            take(peer, frame, link, desk);
+        } else if desk.inbound.may_inflate(peer) {
+            inflate(peer, &frame, link, desk)?;
+        } else {
+            return Ok(Some(Later { compressed: Some(frame), rest: chunk }));
         }
     }
+}
+
+/// Takes the message inside a compressed one. Its bytes count from before there is memory for them.
+///
+/// # Errors
+/// It is damaged.
+pub(super) fn inflate(
+    peer: HarborId,
+    frame: &Envelope,
+    link: &mut Link,
+    desk: &mut Desk,
+) -> Result<(), Fault> {
+    desk.inbound.pass(wire::inflated_len(frame)?);
+    let message = wire::decompress(frame)?;
+    link.release_frame(desk);
+    take(peer, message, link, desk);
     Ok(())
+}
+
+fn take(peer: HarborId, envelope: Envelope, link: &mut Link, desk: &mut Desk) {
+    link.note_received(&envelope, peer, desk);
+    match envelope.kind {
+        Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,
+        Kind::ERROR if !envelope.session.wants_answer() => bury(peer, envelope, desk),
+        Kind::RESPONSE | Kind::ERROR => answer(peer, envelope, link, desk),
+        kind => {
+            desk.intake.debug += u64::from(kind == Kind::DEBUG);
+            deliver(peer, envelope, desk);
+        }
+    }
 }
 
 fn deliver(peer: HarborId, mut envelope: Envelope, desk: &mut Desk) {

@@ -9,6 +9,8 @@
 //! | `HELLO` | incarnation, capabilities | the link is up |
 //! | `PING` | number | the peer said hello and nothing since a while (`pulse`), and it can answer |
 //! | `PONG` | number | the answer |
+//! | `PAUSE` | – | this node has no memory to read the link now (`inbound`), and cannot answer |
+//! | `RESUME` | – | it reads again |
 //!
 //! Who said that it reads compressed messages may be sent some (`wire::compress`): frames of their own between the same ids.
 
@@ -45,6 +47,8 @@ pub(super) enum Word {
     Hello(Hello),
     Ping(u64),
     Pong(u64),
+    Pause,
+    Resume,
 }
 
 /// Whether a frame is for the reserved id and not for a service.
@@ -63,15 +67,15 @@ pub(super) fn frame(message: Envelope, desk: &Desk) -> Envelope {
     }
 }
 
-/// The message of a frame, which may be compressed. What this node did not say that it reads is a fault: to refuse it would
+/// Whether the message of a frame is compressed. What this node did not say that it reads is a fault: to refuse it would
 /// leave nobody to tell.
-pub(super) fn message(peer: HarborId, frame: Envelope, desk: &Desk) -> Result<Envelope, CompressionFault> {
+pub(super) fn is_compressed(peer: HarborId, frame: &Envelope, desk: &Desk) -> Result<bool, CompressionFault> {
     match &desk.hello {
-        Some(hello) if wire::is_compressed(&frame, peer) => match hello.reads_compressed() {
-            true => wire::decompress(&frame),
+        Some(hello) if wire::is_compressed(frame, peer) => match hello.reads_compressed() {
+            true => Ok(true),
             false => Err(CompressionFault::NotOffered),
         },
-        Some(_) | None => Ok(frame),
+        Some(_) | None => Ok(false),
     }
 }
 
@@ -116,7 +120,9 @@ impl Harbor {
             Some(Word::Hello(hello)) => self.hear_kin(peer, hello),
             Some(Word::Ping(number)) if is_met => slot.say(Word::Pong(number), &mut self.desk),
             Some(Word::Pong(number)) if is_met => slot.pong(number),
-            Some(Word::Ping(_) | Word::Pong(_)) => {}
+            Some(Word::Pause) if is_met => slot.peer_pauses(&mut self.desk),
+            Some(Word::Resume) if is_met => slot.peer_resumes(&mut self.desk),
+            Some(Word::Ping(_) | Word::Pong(_) | Word::Pause | Word::Resume) => {}
             None if envelope.kind != Kind::ERROR && envelope.session.wants_answer() => {
                 let (source, dest) = (envelope.dest, envelope.source);
                 self.desk.reply(Envelope::error(source, dest, envelope.session, CallError::NoService));
@@ -164,6 +170,8 @@ impl Harbor {
 const HELLO: &str = "HELLO";
 const PING: &str = "PING";
 const PONG: &str = "PONG";
+const PAUSE: &str = "PAUSE";
+const RESUME: &str = "RESUME";
 
 fn pack(word: Word) -> Vec<u8> {
     let number = |bits: u64| Value::Int(i64::from_ne_bytes(bits.to_ne_bytes()));
@@ -174,6 +182,8 @@ fn pack(word: Word) -> Vec<u8> {
         }
         Word::Ping(count) => seri::pack(&[Value::from(PING), number(count)]),
         Word::Pong(count) => seri::pack(&[Value::from(PONG), number(count)]),
+        Word::Pause => seri::pack(&[Value::from(PAUSE)]),
+        Word::Resume => seri::pack(&[Value::from(RESUME)]),
     };
     packed.unwrap_or_default()
 }
@@ -191,6 +201,8 @@ fn unpack(bytes: &[u8]) -> Option<Word> {
         HELLO => Some(Word::Hello(Hello { incarnation: number(0)?, capabilities: number(1)? })),
         PING => number(0).map(Word::Ping),
         PONG => number(0).map(Word::Pong),
+        PAUSE => Some(Word::Pause),
+        RESUME => Some(Word::Resume),
         _ => None,
     }
 }

@@ -7,10 +7,11 @@ use super::pending::{Call, Whose};
 use super::pulse::Pulse;
 use super::{ConnId, Event};
 use crate::clock::Instant;
-use crate::limits::{LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX, STALL_STEPS};
+use crate::limits::{FRAME_PACE_TIME, FRAME_STEP_BYTES, LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX, STALL_STEPS};
 use crate::message::{Body, CallError, Envelope, HarborId, Kind, SendError, SendReason};
 use crate::wire::{FrameDecoder, Outbox};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// A link that is up.
 pub(super) struct Link {
@@ -21,6 +22,12 @@ pub(super) struct Link {
     pub(super) pulse: Pulse,
     /// How long none of the unsent bytes has moved; none if there are none.
     pub(super) stall: Option<Patience>,
+    /// Memory of the frame that is being read, if it is a large one.
+    pub(super) frame: Option<Reserved>,
+    /// The link is not read: there is no memory for its next frame.
+    pub(super) pause: Option<Pause>,
+    /// Until when the peer does not read, as it said.
+    pub(super) peer_rests_until: Instant,
     /// Until when the system has been told to look for the peer.
     pub(super) probed_until: Instant,
     /// Lengths of the frames that are not written in full, the oldest first.
@@ -32,6 +39,8 @@ pub(super) struct Link {
     /// The latest frame that an answer proved to have arrived, and with it all before.
     confirmed: u64,
     warn_bytes: usize,
+    /// Of the unsent bytes, those that are counted for the node.
+    counted: usize,
     /// Payloads from here on are warned of, sent and received.
     large_sent: usize,
     large_received: usize,
@@ -40,7 +49,7 @@ pub(super) struct Link {
 impl Link {
     /// A link on a connection whose handshake is done; `outbox` may still hold our id byte.
     pub(super) fn new(conn: ConnId, outbox: Outbox, desk: &mut Desk) -> Self {
-        let decoder = FrameDecoder::new(desk.own);
+        let decoder = FrameDecoder::with_gate(desk.own, FRAME_STEP_BYTES);
         let warn_bytes = desk.bounds.unsent_warn_bytes;
         let unsent_end = outbox.pushed();
         let mut link = Self {
@@ -50,12 +59,16 @@ impl Link {
             outbox,
             pulse: Pulse::default(),
             stall: None,
+            frame: None,
+            pause: None,
+            peer_rests_until: Instant::default(),
             probed_until: Instant::default(),
             unsent: VecDeque::new(),
             unsent_end,
             frames: 0,
             confirmed: 0,
             warn_bytes,
+            counted: 0,
             large_sent: LARGE_WARN_BYTES,
             large_received: LARGE_WARN_BYTES,
         };
@@ -72,9 +85,7 @@ impl Link {
     pub(super) fn push(&mut self, envelope: Envelope, desk: &mut Desk) -> Result<(), SendError<Envelope>> {
         let peer = envelope.dest.harbor();
         let is_call = is_call(&envelope);
-        if self.outbox.len() >= unsent_max(&envelope, desk.bounds.unsent_bytes_max)
-            || (is_call && !has_place(&envelope, desk))
-        {
+        if self.outbox.len() >= unsent_max(&envelope, desk) || (is_call && !has_place(&envelope, desk)) {
             return Err(SendError::new(SendReason::Full, envelope));
         }
         let (source, dest, session) = (envelope.source, envelope.dest, envelope.session);
@@ -87,6 +98,7 @@ impl Link {
         }
         self.unsent.push_back(len as u32);
         self.frames += 1;
+        self.count(desk);
         if is_call {
             let expires = desk.now + desk.bounds.call_time_max;
             desk.pending.insert(Call { key: (source, session), dest, frame: self.frames, expires });
@@ -115,7 +127,39 @@ impl Link {
 
     /// When the link has to be looked at.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.stall.as_ref().map(Patience::due).into_iter().chain(self.pulse.due()).min()
+        let pause = self.pause.as_ref().map(|pause| pause.patience.due());
+        let frame = self.frame.as_ref().map(|frame| frame.patience.due());
+        let stall = self.stall.as_ref().map(Patience::due);
+        [pause, frame, stall, self.pulse.due()].into_iter().flatten().min()
+    }
+
+    /// Counts the unsent bytes for the node.
+    fn count(&mut self, desk: &mut Desk) {
+        desk.unsent_bytes = desk.unsent_bytes + self.outbox.len() - self.counted;
+        self.counted = self.outbox.len();
+    }
+
+    /// The link is lost: what was reserved for its frame, what it waits for and what it did not send is for others.
+    pub(super) fn forget_memory(&mut self, peer: HarborId, desk: &mut Desk) {
+        self.release_frame(desk);
+        desk.inbound.forget(peer);
+        desk.unsent_bytes -= std::mem::take(&mut self.counted);
+    }
+
+    /// There is memory for the frame that waits.
+    pub(super) fn begin_frame(&mut self, bytes: usize, desk: &mut Desk) {
+        let frame = Reserved::new(bytes, desk.now);
+        desk.wake_at(frame.patience.due());
+        self.frame = Some(frame);
+        self.decoder.admit();
+    }
+
+    /// The frame that was being read is read: from now on its bytes are those of a message.
+    pub(super) fn release_frame(&mut self, desk: &mut Desk) {
+        if let Some(frame) = self.frame.take() {
+            desk.inbound.release(frame.bytes);
+            desk.inbound.pass(frame.bytes);
+        }
     }
 
     fn warn(&mut self, peer: HarborId, desk: &mut Desk) {
@@ -134,17 +178,18 @@ impl Link {
     }
 
     /// Bytes of the outbox were written: which frames are out.
-    pub(super) fn note_sent(&mut self, now: Instant, unsent_warn_bytes: usize) {
+    pub(super) fn note_sent(&mut self, desk: &mut Desk) {
+        self.count(desk);
         let sent = self.outbox.sent();
         while !self.unsent.is_empty() && self.unsent_end <= sent {
             self.unsent.pop_front();
             self.unsent_end += self.unsent.front().copied().map_or(0, u64::from);
         }
         if self.outbox.is_empty() {
-            self.warn_bytes = unsent_warn_bytes;
+            self.warn_bytes = desk.bounds.unsent_warn_bytes;
             self.stall = None;
         }
-        self.stall.iter_mut().for_each(|stall| stall.restart(now));
+        self.stall.iter_mut().for_each(|stall| stall.restart(desk.now));
     }
 
     /// An answer proved that this frame arrived. (An answer to a frame that is not out yet proves nothing.)
@@ -175,6 +220,36 @@ impl Link {
     /// Frames that are written and not proved to have arrived.
     pub(super) fn in_flight(&self) -> u64 {
         self.written() - self.confirmed
+    }
+}
+
+/// Memory that is reserved for the frame that is being read.
+pub(super) struct Reserved {
+    pub(super) bytes: usize,
+    /// What had arrived when it was last looked at, and when that is looked at again.
+    pub(super) arrived: usize,
+    pub(super) patience: Patience,
+}
+
+impl Reserved {
+    pub(super) fn new(bytes: usize, now: Instant) -> Self {
+        let patience = Patience::new(now, FRAME_PACE_TIME / STALL_STEPS, FRAME_PACE_TIME);
+        Self { bytes, arrived: 0, patience }
+    }
+}
+
+/// A link that is not read.
+pub(super) struct Pause {
+    /// A compressed message that comes first.
+    pub(super) compressed: Option<Envelope>,
+    /// What was read before.
+    pub(super) rest: Vec<u8>,
+    pub(super) patience: Patience,
+}
+
+impl Pause {
+    pub(super) fn new(compressed: Option<Envelope>, rest: Vec<u8>, now: Instant, limit: Duration) -> Self {
+        Self { compressed, rest, patience: Patience::new(now, limit / STALL_STEPS, limit) }
     }
 }
 
@@ -227,8 +302,12 @@ pub(super) fn carriable(envelope: &Envelope) -> Result<(), SendReason> {
     }
 }
 
-/// Errors have as much room again as everything else: a caller on the other side waits for them.
-fn unsent_max(envelope: &Envelope, bytes: usize) -> usize {
+/// How much may be unsent for this message to be sent: as much as there is room left in the node, so that a peer that does
+/// not read leaves the others at least as much as it takes. Errors have as much room again as everything else: a caller on
+/// the other side waits for them.
+fn unsent_max(envelope: &Envelope, desk: &Desk) -> usize {
+    let room = desk.bounds.unsent_bytes_all_max.saturating_sub(desk.unsent_bytes);
+    let bytes = desk.bounds.unsent_bytes_max.min(room);
     let is_error = envelope.kind == Kind::ERROR && matches!(envelope.body, Body::Empty | Body::Failure(_));
     if is_error { bytes.saturating_mul(2) } else { bytes }
 }

@@ -36,6 +36,7 @@ mod control;
 mod desk;
 mod held;
 mod host;
+mod inbound;
 mod intake;
 mod kin;
 mod line;
@@ -56,8 +57,8 @@ pub use action::{Action, DownReason, Event, Fault, Listener};
 pub use settings::{Bounds, Join, Settings};
 
 use crate::clock::Instant;
-use crate::limits::{ADDRESS_BYTES_MAX, SLOTS};
-use crate::message::{CallError, Envelope, HarborId, Kind};
+use crate::limits::{ADDRESS_BYTES_MAX, SHORT_READ_BYTES, SLOTS};
+use crate::message::{CallError, Envelope, HarborId, Kind, MemoryUse};
 use crate::registry::{Master, Slave};
 use crate::wire::Outbox;
 use control::Control;
@@ -379,6 +380,7 @@ impl Harbor {
         for slot in &mut self.slots {
             slot.expire(&mut self.desk);
         }
+        self.desk.inbound.look();
         self.expire_nameless();
         self.nudges.expire(&mut self.desk);
         self.control.expire(self.settings.master_address(), &mut self.desk);
@@ -415,6 +417,7 @@ impl Harbor {
             self.nudges.deadline(),
             self.control.deadline(),
             host,
+            self.desk.look_at(),
         ];
         slots.chain(rest.into_iter().flatten()).min()
     }
@@ -423,7 +426,11 @@ impl Harbor {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.desk.actions.pop_front()
+        let action = self.desk.actions.pop_front();
+        if action.is_none() {
+            self.desk.inbound.passed();
+        }
+        action
     }
 
     /// The next connection whose outbox is no longer empty. It is not named again before it was empty once more: whoever
@@ -464,6 +471,8 @@ impl Harbor {
                 }
             } else if let Some((peer, envelope)) = self.desk.kin_mail.pop_front() {
                 self.kin_mail(peer, &envelope);
+            } else if let Some(peer) = self.desk.inbound.admit() {
+                self.slots[peer.index()].admitted(&mut self.desk);
             } else if let Some(reply) = self.desk.replies.pop_front() {
                 self.send(reply);
             } else if matches!(self.phase, Phase::Leaving { .. }) && self.desk.conns_len() == 0 {
@@ -471,6 +480,9 @@ impl Harbor {
             } else {
                 break;
             }
+        }
+        if let Some(look) = self.desk.look_at() {
+            self.desk.wake_at(look);
         }
     }
 
@@ -514,6 +526,39 @@ impl Harbor {
     /// Calls to this peer that have no answer yet.
     pub fn pending_calls(&self, peer: HarborId) -> usize {
         self.slots[peer.index()].pending(&self.desk)
+    }
+
+    // The memory of what peers send.
+
+    /// What messages in mailboxes hold: said by whoever performs the actions, when all are performed. While links wait for
+    /// memory, [`handle_timeout`](Self::handle_timeout) wants to know it often.
+    pub fn note_mailboxes(&mut self, bytes: usize) {
+        self.desk.inbound.note_mailboxes(bytes);
+    }
+
+    /// Whether memory is short: whoever reads a connection asks for [`room`](Self::room) first.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.desk.inbound.is_tight()
+    }
+
+    /// How many bytes may be read from this connection, which has some. None: it is not to be read now, which an action says
+    /// too; that it has bytes was a sign of life.
+    pub fn room(&mut self, now: Instant, conn: ConnId) -> usize {
+        self.desk.now = now;
+        match self.desk.role(conn) {
+            Some(Role::Link(peer)) => {
+                let room = self.slots[peer.index()].room(conn, &mut self.desk);
+                self.settle();
+                room
+            }
+            Some(Role::Stranger | Role::Nudge(_) | Role::Control | Role::Slave) | None => SHORT_READ_BYTES,
+        }
+    }
+
+    /// What the memory for messages of links is used for.
+    pub fn memory(&self) -> MemoryUse {
+        let Desk { unsent_bytes: unsent, held_bytes: held, .. } = self.desk;
+        MemoryUse { unsent, held, ..self.desk.inbound.usage() }
     }
 
     /// Whether the connection is one that the machine has not closed.

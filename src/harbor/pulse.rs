@@ -98,6 +98,21 @@ impl Pulse {
         matches!(self.state, State::Listening { .. })
     }
 
+    /// Nothing can be heard until then, or be answered.
+    pub(super) fn suspend(&mut self, until: Instant) {
+        if !self.is_off() {
+            self.state = State::Listening { due: until };
+        }
+    }
+
+    /// Silence means something again.
+    pub(super) fn resume(&mut self, now: Instant, rhythm: Rhythm) {
+        if !self.is_off() {
+            self.hear(now);
+            self.state = State::Listening { due: rhythm.due_after(now) };
+        }
+    }
+
     /// When to look; none if there is nothing to see.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {

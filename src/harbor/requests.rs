@@ -210,6 +210,7 @@ impl Harbor {
             // Alone or hosting the master, the node knows every name; a slave knows what it asked for or was told.
             names_complete: self.settings.join.is_none() || self.host.is_some(),
             names,
+            memory: self.memory(),
             peers: self.slots.iter().filter_map(|slot| slot.status(&self.desk)).collect(),
         }
     }

@@ -75,6 +75,8 @@ pub struct Bounds {
     pub call_time_max: Duration,
     /// Unsent bytes of one connection above which messages are refused.
     pub unsent_bytes_max: usize,
+    /// Unsent bytes of all links: each may have as many as are left.
+    pub unsent_bytes_all_max: usize,
     /// Unsent bytes of one link that are first warned of.
     pub unsent_warn_bytes: usize,
     /// Accepted connections that have not said who they are.
@@ -93,10 +95,34 @@ pub struct Bounds {
     pub probe_time_max: Duration,
     /// How long unsent bytes of a link may stand still before it is given up; zero: for ever.
     pub stall_time_max: Duration,
+    /// Bytes that peers may have this node hold: one half in large frames that are read, one in messages that services have
+    /// not taken.
+    pub inbound_bytes_max: usize,
+    /// How long a link is not read because there is no memory for what it brings, before it is given up.
+    pub pause_time_max: Duration,
     /// How long a leaving node tries to flush.
     pub leave_time_max: Duration,
     /// Names, waiters for names, and time for joining.
     pub registry: registry::Bounds,
+}
+
+impl Bounds {
+    /// The default bounds of a node that may take so many bytes for messages and names: a half of them for what comes in,
+    /// a quarter for what is not sent, an eighth for what waits for peers, the rest for names.
+    pub fn within(memory: usize) -> Self {
+        let default = Self::default();
+        let held = default.held_bytes_all_max.min(memory / 8);
+        let names_max = default.registry.names_max.min(memory / limits::NAME_SHARE_BYTES);
+        Self {
+            held_bytes_max: default.held_bytes_max.min(held),
+            held_bytes_all_max: held,
+            unsent_bytes_max: default.unsent_bytes_max.min(memory / 4),
+            unsent_bytes_all_max: memory / 4,
+            inbound_bytes_max: memory / 2,
+            registry: registry::Bounds { names_max, ..default.registry },
+            ..default
+        }
+    }
 }
 
 impl Default for Bounds {
@@ -110,6 +136,7 @@ impl Default for Bounds {
             pending_calls_max: limits::PENDING_CALLS_MAX,
             call_time_max: limits::CALL_TIME_MAX,
             unsent_bytes_max: limits::UNSENT_BYTES_MAX,
+            unsent_bytes_all_max: limits::MEMORY_BYTES / 4,
             unsent_warn_bytes: limits::UNSENT_WARN_BYTES,
             strangers_max: limits::STRANGERS_MAX,
             handshake_time_max: limits::HANDSHAKE_TIME_MAX,
@@ -119,6 +146,8 @@ impl Default for Bounds {
             heartbeat_deadline: limits::HEARTBEAT_DEADLINE,
             probe_time_max: limits::PROBE_TIME_MAX,
             stall_time_max: limits::STALL_TIME_MAX,
+            inbound_bytes_max: limits::MEMORY_BYTES / 2,
+            pause_time_max: limits::PAUSE_TIME_MAX,
             leave_time_max: limits::LEAVE_TIME_MAX,
             registry: registry::Bounds::default(),
         }

@@ -22,7 +22,6 @@ use super::account::{Account, Failure};
 use super::backoff::Backoff;
 use super::desk::{Desk, LinkChange, Role};
 use super::held::{Held, HeldBounds};
-use super::intake;
 use super::link::{Link, carriable};
 use super::pending::Whose;
 use super::waiters::Subject;
@@ -35,6 +34,7 @@ use crate::wire::Outbox;
 use std::io;
 
 mod liveness;
+mod reading;
 
 /// One of the 256 places for peers.
 pub(super) struct Slot {
@@ -323,16 +323,8 @@ impl Slot {
             let (outbox, held) = (std::mem::take(&mut handshake.outbox), std::mem::take(&mut handshake.held));
             self.up(conn, outbox, held, desk);
         }
-        if let State::Up(link) = &mut self.state
-            && link.conn == conn
-        {
-            link.pulse.hear(desk.now);
-            let confirmed_before = link.confirmed();
-            let result = intake::receive(self.id, link, chunk, desk);
-            self.account.delivered += link.confirmed() - confirmed_before;
-            if let Err(fault) = result {
-                self.fault(fault, desk);
-            }
+        if matches!(&self.state, State::Up(link) if link.conn == conn) {
+            self.read(chunk, desk);
         }
     }
 
@@ -349,7 +341,7 @@ impl Slot {
     /// Bytes of this slot's outbox were written.
     pub(super) fn sent(&mut self, desk: &mut Desk) {
         if let State::Up(link) = &mut self.state {
-            link.note_sent(desk.now, desk.bounds.unsent_warn_bytes);
+            link.note_sent(desk);
         }
         if desk.leaving {
             self.leave(desk);
@@ -371,13 +363,14 @@ impl Slot {
     /// The link is gone: every call that it owed an answer fails, oldest first, then the peer is down.
     fn lost(&mut self, reason: DownReason, desk: &mut Desk) {
         let down = State::Down { dial: Dial::Idle };
-        let State::Up(link) = std::mem::replace(&mut self.state, down) else { return };
+        let State::Up(mut link) = std::mem::replace(&mut self.state, down) else { return };
         if reason == DownReason::Fault {
             self.backoff.exhaust();
         } else if desk.now.since(link.since) >= desk.bounds.redial_time_max {
             // One that comes up only to be lost at once did not work.
             self.backoff.reset();
         }
+        link.forget_memory(self.id, desk);
         self.account.unknown += link.in_flight();
         self.account.fail_many(Failure::PeerDown, link.unsent());
         while let Some(call) =

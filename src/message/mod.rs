@@ -30,5 +30,5 @@ pub use handle::{Handle, HarborId, ParseHandleError};
 pub use kind::Kind;
 pub use name::{Name, NameError};
 pub use payload::Payload;
-pub use request::{HarborAnswer, HarborRequest, LinkState, NameEntry, PeerStatus, Status, Waiter};
+pub use request::{HarborAnswer, HarborRequest, LinkState, MemoryUse, NameEntry, PeerStatus, Status, Waiter};
 pub use session::Session;

@@ -107,6 +107,27 @@ pub struct Status {
     pub names: Vec<NameEntry>,
     /// Slots that were ever used.
     pub peers: Vec<PeerStatus>,
+    /// What the node's memory for messages of links is used for.
+    pub memory: MemoryUse,
+}
+
+/// What a node's memory for messages of links is used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes reserved for large frames that are being read.
+    pub reading: usize,
+    /// Bytes that messages in mailboxes take, those of this node's own services too.
+    pub mailboxes: usize,
+    /// Bytes that wait to be written to links.
+    pub unsent: usize,
+    /// Bytes held for peers that are not linked yet.
+    pub held: usize,
+    /// Links that are not read, for want of memory.
+    pub waiting: usize,
+    /// How often a link was not read.
+    pub pauses: u64,
+    /// Links that were given up because they were not read for too long.
+    pub crowded: u64,
 }
 
 /// One name.

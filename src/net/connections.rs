@@ -41,8 +41,8 @@ enum Stage {
     Resolving { by: Instant },
     /// Dialling one address until `until`; `rest` are the others, the next one last.
     Connecting { socket: Registration, rest: Addresses, until: Instant, by: Instant },
-    /// Bytes flow.
-    Up { socket: Registration, writing: Writing },
+    /// Bytes flow; those of the peer stay in the system while the machine does not want them.
+    Up { socket: Registration, writing: Writing, is_read: bool },
     /// Closed by the machine; its peer has not closed yet.
     Lingering { socket: Registration, until: Instant },
 }
@@ -173,7 +173,7 @@ impl Connections {
     /// The poller's; the socket is closed then.
     pub(super) fn adopt(&mut self, reactor: &Reactor, conn: ConnId, socket: Socket) -> io::Result<()> {
         let socket = reactor.register(socket, Key::conn(conn), Interest::Read)?;
-        let stage = Stage::Up { socket, writing: Writing::Idle };
+        let stage = Stage::Up { socket, writing: Writing::Idle, is_read: true };
         self.table.insert(Key::conn(conn), Connection { conn, stage });
         Ok(())
     }
@@ -181,7 +181,7 @@ impl Connections {
     /// Closes a connection; what was not handed to the system is not sent.
     pub(super) fn close(&mut self, now: Instant, reactor: &mut Reactor, conn: ConnId) {
         let key = Key::conn(conn);
-        let Some(Connection { stage: Stage::Up { mut socket, writing }, .. }) = self.table.remove(&key)
+        let Some(Connection { stage: Stage::Up { mut socket, writing, .. }, .. }) = self.table.remove(&key)
         else {
             return;
         };
@@ -207,6 +207,11 @@ impl Connections {
         }
     }
 
+    /// Which connection an event is about, unless an earlier one of the same wait ended it.
+    pub(super) fn conn(&self, event: &system::Event) -> Option<ConnId> {
+        self.table.get(&Key::of(event)).map(|connection| connection.conn)
+    }
+
     /// Something happened to a socket. Reads at most once into `buffer`: what is left is reported again, after the others.
     pub(super) fn handle_event<'a>(
         &mut self,
@@ -225,12 +230,16 @@ impl Connections {
                 None => Outcome::Nothing,
                 Some(result) => self.decide(now, reactor, key, result),
             },
-            Stage::Up { socket, writing } => {
+            Stage::Up { socket, writing, is_read } => {
                 if event.writable && *writing == Writing::Blocked {
                     *writing = Writing::Queued;
                     self.queued.push_back(conn);
                 }
-                if !event.readable {
+                if !*is_read && is_broken(event) {
+                    self.table.remove(&key);
+                    return Outcome::Closed(conn);
+                }
+                if !event.readable || !*is_read {
                     return Outcome::Nothing;
                 }
                 match read(socket, buffer, reactor) {
@@ -267,8 +276,8 @@ impl Connections {
         };
         match result.and_then(|()| socket.watch(Interest::Read)) {
             Ok(()) => {
-                self.table
-                    .insert(key, Connection { conn, stage: Stage::Up { socket, writing: Writing::Idle } });
+                let stage = Stage::Up { socket, writing: Writing::Idle, is_read: true };
+                self.table.insert(key, Connection { conn, stage });
                 self.queue(conn);
                 Outcome::Connected(conn)
             }
@@ -333,7 +342,7 @@ impl Connections {
 
     /// Writes what the socket takes of the outbox; how many bytes.
     pub(super) fn write(&mut self, reactor: &Reactor, conn: ConnId, outbox: Option<&mut Outbox>) -> usize {
-        let Some(Connection { stage: Stage::Up { socket, writing }, .. }) =
+        let Some(Connection { stage: Stage::Up { socket, writing, is_read }, .. }) =
             self.table.get_mut(&Key::conn(conn))
         else {
             return 0;
@@ -342,17 +351,13 @@ impl Connections {
             Some(outbox) => write_out(socket.socket(), outbox, reactor),
             None => (Ok(Writing::Idle), 0),
         };
-        let interest = |now| match now {
-            Writing::Blocked | Writing::Queued => Interest::Both,
-            Writing::Idle | Writing::Broken => Interest::Read,
-        };
         *writing = match result {
             Ok(Writing::Queued) => {
                 self.queued.push_back(conn);
                 Writing::Queued
             }
             // If it cannot be watched for room, it is of no use any more.
-            Ok(now) if socket.watch(interest(now)).is_ok() => now,
+            Ok(now) if socket.watch(now.interest(*is_read)).is_ok() => now,
             Ok(_) | Err(_) => {
                 // From now on reads bring what is there already and then the end.
                 let _ = socket.socket().shutdown(Shutdown::Both);
@@ -360,6 +365,19 @@ impl Connections {
             }
         };
         bytes
+    }
+
+    /// Reads the connection, or leaves its bytes in the system.
+    pub(super) fn set_reading(&mut self, conn: ConnId, wanted: bool) {
+        if let Some(Connection { stage: Stage::Up { socket, writing, is_read }, .. }) =
+            self.table.get_mut(&Key::conn(conn))
+        {
+            *is_read = wanted;
+            if socket.watch(writing.interest(wanted)).is_err() {
+                // It would never be heard of again: its end is reported whatever is watched for.
+                let _ = socket.socket().shutdown(Shutdown::Both);
+            }
+        }
     }
 
     /// How many were closed by the machine and not yet by their peers.
@@ -379,6 +397,23 @@ impl Connections {
         open.sort_unstable();
         open
     }
+}
+
+impl Writing {
+    /// What to watch a connection for.
+    fn interest(self, is_read: bool) -> Interest {
+        match (self, is_read) {
+            (Self::Blocked | Self::Queued, true) => Interest::Both,
+            (Self::Blocked | Self::Queued, false) => Interest::Write,
+            (Self::Idle | Self::Broken, true) => Interest::Read,
+            (Self::Idle | Self::Broken, false) => Interest::Nothing,
+        }
+    }
+}
+
+/// Whether both directions are over, or an error is: that is reported again and again, whatever is watched for.
+fn is_broken(event: &system::Event) -> bool {
+    event.is_interrupt() || event.is_err() == Some(true)
 }
 
 /// Writes until the outbox is empty, the socket is full, or the others want their turn.

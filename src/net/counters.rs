@@ -33,6 +33,8 @@ pub enum IoCount {
     Undelivered,
     /// Messages for services that had no room.
     Overflowed,
+    /// Times that a link was not read any more, for want of memory.
+    Pauses,
     /// Connections accepted.
     Accepts,
     /// Accepts that failed.
@@ -45,7 +47,7 @@ pub enum IoCount {
 
 impl IoCount {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Turns,
         Self::Sleeps,
         Self::StandIns,
@@ -58,6 +60,7 @@ impl IoCount {
         Self::Delivered,
         Self::Undelivered,
         Self::Overflowed,
+        Self::Pauses,
         Self::Accepts,
         Self::AcceptFailures,
         Self::Dials,

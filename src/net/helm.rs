@@ -258,11 +258,20 @@ impl Helm {
                 self.accept(now, listener);
                 continue;
             }
-            let outcome = self.connections.handle_event(now, &mut self.reactor, event, &mut buffer);
+            let len = if self.harbor.is_short_of_memory() { self.room(now, event) } else { READ_BYTES };
+            let outcome = self.connections.handle_event(now, &mut self.reactor, event, &mut buffer[..len]);
             self.tell(now, outcome);
             self.wake_workers();
         }
         self.buffer = buffer;
+    }
+
+    /// How much may be read of a connection now that memory is short.
+    fn room(&mut self, now: Instant, event: &system::Event) -> usize {
+        let Some(conn) = self.connections.conn(event).filter(|_| event.readable) else { return READ_BYTES };
+        let room = self.harbor.room(now, conn);
+        self.perform(now);
+        room
     }
 
     /// Wakes a worker if something was delivered, and lets ended services be freed.
@@ -347,6 +356,11 @@ impl Helm {
                 }
                 Action::Close { conn } => self.connections.close(now, &mut self.reactor, conn),
                 Action::Probe { conn } => self.connections.probe(now, &mut self.reactor, conn),
+                Action::Pause { conn } => {
+                    self.reactor.count(IoCount::Pauses, 1);
+                    self.connections.set_reading(conn, false);
+                }
+                Action::Resume { conn } => self.connections.set_reading(conn, true),
                 Action::Deliver(envelope) => {
                     let delivered = self.inlet.deliver(envelope);
                     self.note_delivered(now, delivered);
@@ -364,6 +378,7 @@ impl Helm {
                 }
             }
         }
+        self.harbor.note_mailboxes(self.inlet.memory());
         while let Some(conn) = self.harbor.poll_transmit() {
             self.connections.queue(conn);
         }

@@ -74,6 +74,11 @@ impl World {
         }
     }
 
+    /// Whether it is a stream whose other end is gone.
+    fn is_broken(&self, state: &State) -> bool {
+        matches!(state.role, Role::Stream { peer, .. } if self.room(peer).is_none())
+    }
+
     fn watcher(&self, socket: u64) -> Option<Arc<Poller>> {
         self.sockets.get(&socket)?.watch.as_ref().map(|(poller, _)| Arc::clone(poller))
     }
@@ -270,23 +275,32 @@ pub(super) struct Event {
     pub(super) key: usize,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    is_broken: bool,
 }
 
 impl Event {
+    pub(super) fn is_interrupt(&self) -> bool {
+        self.is_broken
+    }
+
+    pub(super) fn is_err(&self) -> Option<bool> {
+        Some(self.is_broken)
+    }
+
     pub(super) fn none(key: usize) -> Self {
-        Self { key, readable: false, writable: false }
+        Self { key, readable: false, writable: false, is_broken: false }
     }
 
     pub(super) fn readable(key: usize) -> Self {
-        Self { key, readable: true, writable: false }
+        Self { key, readable: true, writable: false, is_broken: false }
     }
 
     pub(super) fn writable(key: usize) -> Self {
-        Self { key, readable: false, writable: true }
+        Self { key, readable: false, writable: true, is_broken: false }
     }
 
     pub(super) fn all(key: usize) -> Self {
-        Self { key, readable: true, writable: true }
+        Self { key, readable: true, writable: true, is_broken: false }
     }
 }
 
@@ -351,8 +365,10 @@ impl Poller {
                 };
                 let (is_readable, is_writable) = world.readiness(state);
                 let (readable, writable) = (is_readable && wanted.readable, is_writable && wanted.writable);
-                if readable || writable {
-                    events.0.push(Event { key: wanted.key, readable, writable });
+                // That is told whatever is watched for.
+                let is_broken = world.is_broken(state);
+                if readable || writable || is_broken {
+                    events.0.push(Event { key: wanted.key, readable, writable, is_broken });
                 }
             }
         });

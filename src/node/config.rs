@@ -18,6 +18,8 @@
 //! | `logger_level` | text | `info` | `error`, `warn`, `info`, `debug` or `trace` |
 //! | `control` | path | – | the local control socket |
 //! | `default_deadline` | `"500ms"`, `"5s"`, `"1m"` | `"5s"` | the deadline of calls that bring none |
+//! | `memory` | bytes: 33554432 (32 MiB) and more | 2147483648 (2 GiB) | what messages and names may take: links are not read when half of it is used, a quarter may wait to be sent |
+//! | `pause_deadline` | duration | `"10s"` | how long a link is not read for want of memory before it is given up |
 //! | `compress` | `"off"`, or bytes: 1024–16777203 | `"off"` | payloads from this size on leave compressed, for nodes of our kind that read that, if it saves a fifth |
 //! | `service` | see [`ServiceEntry`] | – | built-in services to start |
 //!
@@ -45,7 +47,8 @@ mod toml;
 mod tests;
 
 use crate::limits::{
-    CALL_DEADLINE, CONFIG_BYTES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME, STALL_TIME_MAX, UNREACHABLE_TIME_MAX,
+    CALL_DEADLINE, CONFIG_BYTES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME, MEMORY_BYTES, PAUSE_TIME_MAX,
+    STALL_TIME_MAX, UNREACHABLE_TIME_MAX,
 };
 use crate::message::HarborId;
 use crate::registry::HarborRange;
@@ -120,6 +123,12 @@ pub struct Config {
     pub stall_deadline: Duration,
     /// How long the machine of a peer, or of the master, may be unreachable before its connections end.
     pub unreachable_deadline: Duration,
+    /// Bytes that the node takes for messages and names. When services have not taken messages of a quarter of it, or large
+    /// frames of a quarter are being read, links wait unread; another quarter may wait to be sent, an eighth be held for
+    /// absent peers; one name is remembered for each 2 KiB. Messages inside the node are refused when they take all of it.
+    pub memory: usize,
+    /// How long a link is not read for want of memory before it is given up.
+    pub pause_deadline: Duration,
     /// Payloads of so many bytes and more leave compressed, for nodes of our kind, if that saves a fifth; `None`: none does.
     /// It pays where bytes are dearer than the time of the I/O thread, which does it: not on a LAN.
     pub compress: Option<usize>,
@@ -233,6 +242,8 @@ impl Config {
             heartbeat_deadline: HEARTBEAT_DEADLINE,
             stall_deadline: STALL_TIME_MAX,
             unreachable_deadline: UNREACHABLE_TIME_MAX,
+            memory: MEMORY_BYTES,
+            pause_deadline: PAUSE_TIME_MAX,
             compress: None,
             services: Vec::new(),
             factories: Factories::default(),
@@ -404,6 +415,20 @@ impl Config {
     #[must_use]
     pub fn unreachable_deadline(mut self, deadline: Duration) -> Self {
         self.unreachable_deadline = deadline;
+        self
+    }
+
+    /// Sets how many bytes the node takes for messages and names.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Sets how long a link is not read for want of memory before it is given up.
+    #[must_use]
+    pub fn pause_deadline(mut self, deadline: Duration) -> Self {
+        self.pause_deadline = deadline;
         self
     }
 

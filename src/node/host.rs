@@ -124,7 +124,8 @@ impl Node {
                 let bell =
                     PollerBell::new().map_err(|source| Error::Io { what: "cannot poll sockets", source })?;
                 let doorbell = Arc::new(Doorbell::new(bell.clone()));
-                let (sender, receiver) = Lanes::new(crate::limits::SLOTS, doorbell);
+                let lane_bytes_max = crate::limits::LANE_BYTES_MAX.min(config.memory as u64 / 32);
+                let (sender, receiver) = Lanes::with_bytes(crate::limits::SLOTS, lane_bytes_max, doorbell);
                 (Some(sender), Some((bell, receiver)))
             }
             None => (None, None),
@@ -135,8 +136,8 @@ impl Node {
             first_local: seed() as u32 & Handle::LOCAL_MAX,
             workers: config.workers(),
             spin: crate::limits::SPIN_TIME,
-            messages_max: crate::limits::NODE_MESSAGES_MAX,
-            bytes_max: crate::limits::NODE_BYTES_MAX,
+            messages_max: (config.memory / crate::limits::MESSAGE_SHARE_BYTES) as u64,
+            bytes_max: config.memory as u64,
             uplink,
         };
         let (runtime, seats) = Runtime::new(settings);
@@ -520,7 +521,8 @@ fn bounds(config: &Config) -> harbor::Bounds {
         heartbeat: config.heartbeat,
         heartbeat_deadline: config.heartbeat_deadline,
         stall_time_max: config.stall_deadline,
-        ..harbor::Bounds::default()
+        pause_time_max: config.pause_deadline,
+        ..harbor::Bounds::within(config.memory)
     }
 }
 

@@ -15,14 +15,14 @@
 //! after, and the bit stays. A bit is on while its first sender has not rung yet: a later sender relies on that ring.
 //!
 //! Each lane is bounded, in messages and in the bytes that they hold outside themselves: a send beyond `LANE_MESSAGES_MAX` or
-//! `LANE_BYTES_MAX` gives the message back. An answer has more room, up to `LANE_ANSWERS_MAX` and `LANE_ANSWER_BYTES_MAX`: the
-//! caller on the other side waits for it, and the sender has no other use for it. Messages without such bytes touch one
-//! counter only.
+//! the lane's bytes (`LANE_BYTES_MAX`, or what the node may take) gives the message back. An answer has more room, up to
+//! `LANE_ANSWERS_MAX` and twice the bytes: the caller on the other side waits for it, and the sender has no other use for it.
+//! Messages without such bytes touch one counter only.
 //!
 //! A receiver that ends closes the lanes. Their lengths count who is about to push, too, so it can wait for those and take
 //! the last message; whoever comes later gets the message back.
 
-use crate::limits::{LANE_ANSWER_BYTES_MAX, LANE_ANSWERS_MAX, LANE_BYTES_MAX, LANE_MESSAGES_MAX};
+use crate::limits::{LANE_ANSWERS_MAX, LANE_BYTES_MAX, LANE_MESSAGES_MAX};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{CachePadded, Doorbell};
 use std::cell::Cell;
@@ -45,6 +45,8 @@ pub struct Lanes<T> {
     /// A bit per lane: something was pushed since the receiver took the bit.
     dirty: Box<[CachePadded<AtomicU64>]>,
     doorbell: Arc<Doorbell>,
+    /// Bytes in one lane above which sends are refused.
+    bytes_max: u64,
 }
 
 struct Lane<T> {
@@ -96,19 +98,36 @@ struct Room {
     bytes: u64,
 }
 
-const FOR_REQUESTS: Room = Room { messages: LANE_MESSAGES_MAX, bytes: LANE_BYTES_MAX };
-const FOR_ANSWERS: Room = Room { messages: LANE_ANSWERS_MAX, bytes: LANE_ANSWER_BYTES_MAX };
+impl Room {
+    fn for_requests(bytes_max: u64) -> Self {
+        Self { messages: LANE_MESSAGES_MAX, bytes: bytes_max }
+    }
+
+    fn for_answers(bytes_max: u64) -> Self {
+        Self { messages: LANE_ANSWERS_MAX, bytes: 2 * bytes_max }
+    }
+}
 
 impl<T> Lanes<T> {
     /// `count` lanes to one receiver, whom `doorbell` wakes.
     #[expect(clippy::new_ret_no_self, reason = "the lanes are reached through their two ends only")]
     pub fn new(count: usize, doorbell: Arc<Doorbell>) -> (LaneSender<T>, LaneReceiver<T>) {
+        Self::with_bytes(count, LANE_BYTES_MAX, doorbell)
+    }
+
+    /// The same with lanes that take at most so many bytes, and twice as many in answers.
+    pub fn with_bytes(
+        count: usize,
+        bytes_max: u64,
+        doorbell: Arc<Doorbell>,
+    ) -> (LaneSender<T>, LaneReceiver<T>) {
         let lane = |_| CachePadded::new(Lane::new());
         let words = count.div_ceil(WORD_BITS);
         let lanes = Arc::new(Self {
             lanes: (0..count).map(lane).collect(),
             dirty: (0..words).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
             doorbell,
+            bytes_max,
         });
         let sender = LaneSender { lanes: Arc::clone(&lanes) };
         (sender, LaneReceiver { lanes, taken: vec![0; words].into(), next: 0, unshared: PhantomData })
@@ -136,7 +155,7 @@ impl<T> LaneSender<T> {
     /// # Panics
     /// If there is no such lane.
     pub fn send(&self, lane: usize, message: T, bytes: usize) -> Result<(), T> {
-        self.push(lane, message, bytes, FOR_REQUESTS)
+        self.push(lane, message, bytes, Room::for_requests(self.lanes.bytes_max))
     }
 
     /// As [`send`](Self::send), with more room: for an answer, and for what must not be refused.
@@ -147,7 +166,7 @@ impl<T> LaneSender<T> {
     /// # Panics
     /// If there is no such lane.
     pub fn send_answer(&self, lane: usize, message: T, bytes: usize) -> Result<(), T> {
-        self.push(lane, message, bytes, FOR_ANSWERS)
+        self.push(lane, message, bytes, Room::for_answers(self.lanes.bytes_max))
     }
 
     fn push(&self, lane: usize, message: T, bytes: usize, most: Room) -> Result<(), T> {
@@ -407,7 +426,7 @@ mod tests {
         assert_eq!(sender.send(0, 3, 0), Ok(()), "what holds no bytes finds room");
         assert_eq!(sender.send_answer(0, 4, half), Ok(()), "so does an answer");
         while sender.send_answer(0, 5, half).is_ok() {}
-        assert!(sender.lanes.lanes[0].bytes.load(Ordering::Relaxed) <= LANE_ANSWER_BYTES_MAX + half as u64);
+        assert!(sender.lanes.lanes[0].bytes.load(Ordering::Relaxed) <= 2 * LANE_BYTES_MAX + half as u64);
         while receiver.take(0).is_some() {}
         assert_eq!(sender.lanes.lanes[0].bytes.load(Ordering::Relaxed), 0);
         assert_eq!(sender.send(0, 6, half), Ok(()));

@@ -211,7 +211,18 @@ impl<S, M> Mailbox<S, M> {
 
     /// As [`Mailbox::push`], past every bound, which it counts against: for answers, each of which ends a call that was
     /// counted when it was made.
-    pub fn push_answer(&self, pool: &mut Pool<M>, message: M, bytes: usize) -> Option<Token<S, M>> {
+    ///
+    /// # Errors
+    /// Gives a message with bytes back if the node holds twice as many as it may. One without always finds room.
+    pub fn push_answer(
+        &self,
+        pool: &mut Pool<M>,
+        message: M,
+        bytes: usize,
+    ) -> Result<Option<Token<S, M>>, PushError<M>> {
+        if !pool.reserve_bytes_past(bytes) {
+            return Err(Full::Node.refuse(message));
+        }
         let Bounds { messages, bytes: bytes_max } = self.senders.bounds;
         if messages != 0 {
             self.senders.messages.add_past(1);
@@ -219,13 +230,12 @@ impl<S, M> Mailbox<S, M> {
         if bytes_max != 0 {
             self.senders.bytes.add_past(bytes as u64);
         }
-        pool.reserve_bytes_past(bytes);
         let node = pool.take_past();
         // SAFETY: the pool gave us this empty node.
         unsafe { Node::fill(node, message, bytes) };
         // SAFETY: the node is ours.
         unsafe { node::set_next(node, ptr::null_mut()) };
-        self.publish(node, node)
+        Ok(self.publish(node, node))
     }
 
     /// Sends many messages, each with its bytes, in one step; nobody's messages come between them.

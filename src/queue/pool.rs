@@ -19,7 +19,7 @@
 //!
 //! **The budget.** Nodes outside the depot, in mailboxes and pools, are counted in chunks; a chunk beyond
 //! `messages_max` is refused. Bytes are leased from the depot in steps of 64 KiB. Both counts are relaxed: they publish
-//! nothing. A thread's pool can hold 128 nodes and 128 KiB that are in no mailbox: the budget is that coarse.
+//! nothing. An answer goes past the budget, by as many bytes as it has at most. A thread's pool can hold 128 nodes and 128 KiB that are in no mailbox: the budget is that coarse.
 
 use super::node::{self, Link, Node};
 use crate::limits::BYTES_LEASE;
@@ -151,11 +151,9 @@ impl<M> Pool<M> {
         true
     }
 
-    /// Reserves `n` bytes, past the node's budget if that is used up.
-    pub(super) fn reserve_bytes_past(&mut self, n: usize) {
-        if !self.reserve_bytes(n) {
-            self.depot.bytes.fetch_add(n as u64, Ordering::Relaxed);
-        }
+    /// Reserves `n` bytes, past the node's budget if that is used up: as much again.
+    pub(super) fn reserve_bytes_past(&mut self, n: usize) -> bool {
+        n == 0 || self.reserve_bytes(n) || self.depot.lease_past(n as u64)
     }
 
     #[cold]
@@ -312,6 +310,13 @@ impl<M> Depot<M> {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes that messages take now, with their nodes, and what `pools` pools may keep for the next not counted.
+    pub fn memory(&self, pools: usize) -> u64 {
+        let node = size_of::<Node<M>>() as u64;
+        let kept = pools as u64 * (2 * CHUNK as u64 * node + 2 * BYTES_LEASE);
+        (self.bytes() + self.messages() * node).saturating_sub(kept)
+    }
+
     /// One chunk, unless the budget is used up.
     fn take(&self) -> Option<List> {
         add_up_to(&self.messages, CHUNK as u64, self.messages_max).then(|| self.take_counted())
@@ -373,6 +378,12 @@ impl<M> Depot<M> {
 
     fn lease(&self, n: u64) -> bool {
         add_up_to(&self.bytes, n, self.bytes_max)
+    }
+
+    /// Past the budget, up to as much again.
+    #[cold]
+    fn lease_past(&self, n: u64) -> bool {
+        add_up_to(&self.bytes, n, self.bytes_max.saturating_mul(2))
     }
 
     fn unlease(&self, n: u64) {

@@ -117,12 +117,15 @@ impl Shared {
 pub struct Inlet {
     shared: Arc<Shared>,
     way: Way,
+    /// Pools of the node's threads, the door's and this one's.
+    pools: usize,
     pushed: bool,
 }
 
 impl Inlet {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), way: Way::new(shared), pushed: false }
+        let pools = shared.counters.len() + 1;
+        Self { shared: Arc::clone(shared), way: Way::new(shared), pools, pushed: false }
     }
 
     /// Begins a stretch of deliveries; before it nothing may be delivered.
@@ -154,9 +157,20 @@ impl Inlet {
     /// Delivers the answer to a call that was counted when it was made; it takes that place.
     ///
     /// # Errors
-    /// Gives it back with `Unknown`.
+    /// Gives it back with `Unknown`; or with `Full` if the node has no room for its bytes, and its caller got an ERROR.
     pub fn complete(&mut self, envelope: Envelope) -> Result<(), SendError<Envelope>> {
-        self.put(envelope, Room::Kept)
+        self.put(envelope, Room::Kept).inspect_err(|refused| {
+            if refused.reason == SendReason::Full {
+                let Envelope { source, dest, session, .. } = refused.message;
+                // Without bytes it finds room.
+                let _ = self.put(Envelope::error(source, dest, session, CallError::Full), Room::Kept);
+            }
+        })
+    }
+
+    /// Bytes that messages in mailboxes take, with their nodes.
+    pub fn memory(&self) -> usize {
+        usize::try_from(self.shared.depot.memory(self.pools)).unwrap_or(usize::MAX)
     }
 
     fn put(&mut self, envelope: Envelope, room: Room) -> Result<(), SendError<Envelope>> {

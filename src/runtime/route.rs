@@ -97,7 +97,8 @@ pub(crate) fn answer_envelope(waiter: Waiter, answer: HarborAnswer) -> Envelope 
 pub(crate) enum Room {
     /// Within the bounds of the mailbox and of the node.
     Bounded,
-    /// Past them: it is an answer, and its caller waits. It takes the place of the request that it ends.
+    /// Past them: it is an answer, and its caller waits. It takes the place of the request that it ends. Only its bytes have
+    /// a bound; who finds none left gives its caller an ERROR, which has no bytes.
     Kept,
 }
 
@@ -114,12 +115,11 @@ pub(crate) fn post_here(
         found.filter(|mailbox| generation.is_none_or(|generation| mailbox.generation() == generation));
     let Some(mailbox) = found else { return Err(SendError::new(SendReason::Unknown, letter)) };
     let heap = letter.heap_len();
-    match room {
-        Room::Kept => Ok(mailbox.push_answer(pool, letter, heap)),
-        Room::Bounded => mailbox
-            .push(pool, letter, heap)
-            .map_err(|refused| SendError::new(SendReason::Full, refused.into_message())),
-    }
+    let pushed = match room {
+        Room::Kept => mailbox.push_answer(pool, letter, heap),
+        Room::Bounded => mailbox.push(pool, letter, heap),
+    };
+    pushed.map_err(|refused| SendError::new(SendReason::Full, refused.into_message()))
 }
 
 impl Shared {

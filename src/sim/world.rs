@@ -324,8 +324,8 @@ impl World {
                 self.after(delay, Due::Dial { node, life, conn, address });
             }
             Action::Close { conn } => self.close(node, conn),
-            // A connection of this network that is not closed works.
-            Action::Probe { .. } => {}
+            // A connection of this network that is not closed works, and frames are small.
+            Action::Probe { .. } | Action::Pause { .. } | Action::Resume { .. } => {}
             Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(node, envelope),
             Action::Answer { waiter, answer } => self.answered(node, waiter, &answer),
             Action::Publish { name, handle } => {

@@ -102,11 +102,16 @@ pub fn is_compressed(frame: &Envelope, peer: HarborId) -> bool {
         && frame.dest.local() == SERVICE_ID_KIN
 }
 
-/// The message inside a frame that carries one compressed.
+/// How long the payload is of the message inside a frame that carries one compressed.
 ///
 /// # Errors
-/// The first rule that it breaks (R15, R16). No memory is taken for the message before its length was found possible.
-pub fn decompress(frame: &Envelope) -> Result<Envelope, CompressionFault> {
+/// The frame has no room for its head, or announces more than can be (R15).
+pub fn inflated_len(frame: &Envelope) -> Result<usize, CompressionFault> {
+    parts(frame).map(|(_, len, _)| len)
+}
+
+/// Trailer, length and block.
+fn parts(frame: &Envelope) -> Result<(&[u8; TRAILER_BYTES], usize, &[u8]), CompressionFault> {
     let bytes = frame.body.bytes().unwrap_or_default();
     let too_short = CompressionFault::TooShort { bytes: bytes.len() };
     let (trailer, rest) = bytes.split_first_chunk::<TRAILER_BYTES>().ok_or(too_short)?;
@@ -116,10 +121,19 @@ pub fn decompress(frame: &Envelope) -> Result<Envelope, CompressionFault> {
     if len > PAYLOAD_BYTES_MAX || len / COMPRESS_RATIO_MAX > block.len() {
         return Err(CompressionFault::TooLong { length, block: block.len() });
     }
+    Ok((trailer, len, block))
+}
+
+/// The message inside a frame that carries one compressed.
+///
+/// # Errors
+/// The first rule that it breaks (R15, R16). No memory is taken for the message before its length was found possible.
+pub fn decompress(frame: &Envelope) -> Result<Envelope, CompressionFault> {
+    let (trailer, len, block) = parts(frame)?;
     let mut payload = vec![0; len];
     match lz4_flex::block::decompress_into(block, &mut payload) {
         Ok(written) if written == len => {}
-        Ok(_) | Err(_) => return Err(CompressionFault::BadBlock { length }),
+        Ok(_) | Err(_) => return Err(CompressionFault::BadBlock { length: len as u32 }),
     }
     let message = envelope(frame.dest.harbor(), Payload::from_vec(payload), trailer);
     if message.dest.local() == SERVICE_ID_KIN { Err(CompressionFault::Nested) } else { Ok(message) }
@@ -159,6 +173,7 @@ mod tests {
         let read = decompress(&carried).unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", message(vec![b'x'; 4000])));
         assert_eq!(read.body.bytes(), Some(&[b'x'; 4000][..]));
+        assert_eq!(inflated_len(&carried), Ok(4000));
         let read = decompress(&frame(8, 4000, BLOCK)).unwrap();
         assert_eq!(read.body.bytes(), Some(&[b'x'; 4000][..]));
     }

@@ -63,7 +63,7 @@ mod outbox;
 mod properties;
 mod trailing;
 
-pub use compress::{CompressionFault, compress, decompress, is_compressed};
+pub use compress::{CompressionFault, compress, decompress, inflated_len, is_compressed};
 pub use frame::{FrameDecoder, FrameFault};
 pub use name::PacketName;
 pub use outbox::{Outbox, Slices};

@@ -142,6 +142,7 @@ impl Stage {
             Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(id, envelope),
             Action::Answer { answer, .. } => self.machine(id).answers.push(answer),
             Action::Publish { .. } | Action::Retract { .. } | Action::Probe { .. } => {}
+            Action::Pause { .. } | Action::Resume { .. } => panic!("there is memory for all frames"),
             Action::Event(event) => self.machine(id).events.push(event),
         }
     }

@@ -189,8 +189,8 @@ impl Ours {
                 return Some(Do::Connect(conn.number(), address));
             }
             Action::Close { conn } => return Some(Do::Close(conn.number())),
-            // The connections of this world do not die in silence.
-            Action::Probe { .. } => {}
+            // The connections of this world do not die in silence, and there is memory for all frames.
+            Action::Probe { .. } | Action::Pause { .. } | Action::Resume { .. } => {}
             Action::Deliver(envelope) | Action::Complete(envelope) => self.deliver(envelope),
             Action::Answer { answer, .. } => self.answers.push(answer),
             Action::Publish { name, handle } => {

@@ -2,7 +2,9 @@
 
 use super::super::Action;
 use super::super::kin::{self, Word};
+use super::super::patience::Patience;
 use super::super::pulse::{Rhythm, Sign};
+use super::reading::longest_rest;
 use super::*;
 use std::time::Duration;
 
@@ -26,14 +28,47 @@ impl Slot {
         }
     }
 
+    /// The peer says that it has no memory to read this link for a while: it cannot answer, and bytes for it cannot move.
+    pub(in super::super) fn peer_pauses(&mut self, desk: &mut Desk) {
+        let until = longest_rest(desk);
+        if let State::Up(link) = &mut self.state {
+            link.peer_rests_until = until;
+            link.pulse.suspend(until);
+        }
+    }
+
+    /// It reads again.
+    pub(in super::super) fn peer_resumes(&mut self, desk: &mut Desk) {
+        if let State::Up(link) = &mut self.state {
+            link.peer_rests_until = Instant::default();
+            self.listen_again(desk);
+        }
+    }
+
+    /// A silence that was nobody's fault is over.
+    pub(super) fn listen_again(&mut self, desk: &mut Desk) {
+        let State::Up(link) = &mut self.state else { return };
+        if link.pause.is_none() && link.peer_rests_until <= desk.now {
+            link.pulse.resume(desk.now, rhythm(desk));
+            link.pulse.due().into_iter().for_each(|due| desk.wake_at(due));
+        }
+    }
+
     /// Does what is due about a link that is up.
     pub(super) fn check_liveness(&mut self, desk: &mut Desk) {
         let State::Up(link) = &mut self.state else { return };
-        if let Some(stall) = link.stall.as_mut().filter(|stall| stall.is_due(desk.now))
-            && stall.is_over(desk.now)
-        {
+        let (now, is_resting) = (desk.now, link.peer_rests_until > desk.now);
+        let is_over = |patience: &mut Patience| patience.is_due(now) && patience.is_over(now);
+        if link.pause.as_mut().is_some_and(|pause| is_over(&mut pause.patience)) {
+            desk.inbound.note_crowded();
+            return self.give_up(DownReason::Crowded, desk);
+        }
+        link.stall.iter_mut().filter(|_| is_resting).for_each(|stall| stall.restart(now));
+        if link.stall.as_mut().is_some_and(is_over) {
             return self.give_up(DownReason::Stalled, desk);
         }
+        self.check_pace(desk);
+        let State::Up(link) = &mut self.state else { return };
         let rhythm = rhythm(desk);
         match link.pulse.look(desk.now, link.written(), rhythm) {
             Sign::Fine => {}
@@ -46,6 +81,9 @@ impl Slot {
     /// asked, and has `patience`; for another the system looks whether its machine still knows the connection.
     pub(super) fn probe(&mut self, patience: Duration, desk: &mut Desk) {
         let State::Up(link) = &mut self.state else { return };
+        if link.peer_rests_until > desk.now || link.pause.is_some() {
+            return;
+        }
         if link.pulse.is_listening() {
             self.ask(patience, desk);
         } else if link.pulse.is_off() && link.probed_until <= desk.now {

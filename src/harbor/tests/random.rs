@@ -273,6 +273,8 @@ impl Model {
                 | Action::Publish { .. }
                 | Action::Retract { .. }
                 | Action::Probe { .. }
+                | Action::Pause { .. }
+                | Action::Resume { .. }
                 | Action::Event(_) => {}
             }
         }

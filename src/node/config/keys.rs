@@ -5,8 +5,8 @@ use super::problem::{Fault, Place, Problem, Severity};
 use super::spelling::suggestion;
 use super::{Config, LoggerLevel, ServiceEntry, ServiceKind};
 use crate::limits::{
-    CALL_DEADLINE, CONFIG_SERVICES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME, STALL_TIME_MAX,
-    UNREACHABLE_TIME_MAX,
+    CALL_DEADLINE, CONFIG_SERVICES_MAX, HEARTBEAT_DEADLINE, HEARTBEAT_TIME, MEMORY_BYTES, PAUSE_TIME_MAX,
+    STALL_TIME_MAX, UNREACHABLE_TIME_MAX,
 };
 use crate::message::HarborId;
 use crate::registry::HarborRange;
@@ -17,9 +17,10 @@ use std::time::Duration;
 pub(super) const HARBOR_RANGE: &str = "1 to 255, or 0 for a node that is alone";
 const HARBOR_ENDS: &str = "two ids of 1 to 255, the lower one first, such as [200, 254]";
 pub(super) const THREAD_RANGE: &str = "1 to 256";
+pub(super) const MEMORY_RANGE: &str = "33554432 bytes or more";
 pub(super) const COMPRESS_RANGE: &str = "\"off\", or 1024 to 16777203 bytes";
 
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 22] = [
     "harbor",
     "lease",
     "address",
@@ -38,6 +39,8 @@ const KNOWN: [&str; 20] = [
     "heartbeat_deadline",
     "stall_deadline",
     "unreachable_deadline",
+    "memory",
+    "pause_deadline",
     "compress",
     "service",
 ];
@@ -209,6 +212,10 @@ impl Reading {
             "stall_deadline" => config.stall_deadline = value.duration()?.unwrap_or(STALL_TIME_MAX),
             "unreachable_deadline" => {
                 config.unreachable_deadline = value.duration()?.unwrap_or(UNREACHABLE_TIME_MAX);
+            }
+            "memory" => config.memory = value.memory()?,
+            "pause_deadline" => {
+                config.pause_deadline = value.duration()?.unwrap_or(PAUSE_TIME_MAX);
             }
             "compress" => config.compress = value.compress()?,
             "service" => self.services(entry)?,
@@ -409,6 +416,12 @@ impl Value<'_> {
         let Some(value) = self.int(COMPRESS_RANGE)? else { return Ok(None) };
         let range = Fault::OutOfRange { key: "compress", value, range: COMPRESS_RANGE };
         usize::try_from(value).map(Some).map_err(|_| range)
+    }
+
+    /// How many bytes; whether that is enough is checked with the rest of the configuration.
+    fn memory(&self) -> Result<usize, Fault> {
+        let Some(value) = self.int(MEMORY_RANGE)? else { return Ok(MEMORY_BYTES) };
+        usize::try_from(value).map_err(|_| Fault::OutOfRange { key: "memory", value, range: MEMORY_RANGE })
     }
 
     fn level(&self) -> Result<LoggerLevel, Fault> {

@@ -1,11 +1,12 @@
 //! Values that a [`Config`] can hold and a node cannot use, and keys that do not fit together.
 
 use super::address::{AddressError, HostPort, takes_any_port};
-use super::keys::{COMPRESS_RANGE, Places, THREAD_RANGE};
+use super::keys::{COMPRESS_RANGE, MEMORY_RANGE, Places, THREAD_RANGE};
 use super::problem::{Fault, Problem, Severity};
 use super::{Config, Role};
 use crate::limits::{
-    COMPRESS_BYTES_MIN, LOCAL_NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SOCKET_PATH_BYTES_MAX, THREADS_MAX,
+    COMPRESS_BYTES_MIN, LOCAL_NAME_BYTES_MAX, MEMORY_BYTES_MIN, PAYLOAD_BYTES_MAX, SOCKET_PATH_BYTES_MAX,
+    THREADS_MAX,
 };
 use crate::message::Name;
 use std::collections::BTreeSet;
@@ -97,6 +98,10 @@ impl Findings {
             let fault = Fault::OutOfRange { key: "thread", value: threads.into(), range: THREAD_RANGE };
             self.error("thread", &[], fault);
         }
+        if config.memory < MEMORY_BYTES_MIN {
+            let value = i64::try_from(config.memory).unwrap_or(i64::MAX);
+            self.error("memory", &[], Fault::OutOfRange { key: "memory", value, range: MEMORY_RANGE });
+        }
         let sizes = COMPRESS_BYTES_MIN..=PAYLOAD_BYTES_MAX;
         if let Some(bytes) = config.compress.filter(|bytes| !sizes.contains(bytes)) {
             let value = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -121,6 +126,9 @@ impl Findings {
         }
         if config.stall_deadline > DEADLINE_MAX {
             self.error("stall_deadline", &[], Fault::BadDuration { key: "stall_deadline" });
+        }
+        if config.pause_deadline < Duration::from_millis(1) || config.pause_deadline > DEADLINE_MAX {
+            self.error("pause_deadline", &[], Fault::BadDuration { key: "pause_deadline" });
         }
         if config.unreachable_deadline < UNREACHABLE_MIN || config.unreachable_deadline > DEADLINE_MAX {
             let what =

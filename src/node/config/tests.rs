@@ -39,6 +39,8 @@ heartbeat = "200ms"
 heartbeat_deadline = "1s"
 stall_deadline = "0s"
 unreachable_deadline = "1m"
+memory = 67108864
+pause_deadline = "20s"
 compress = 65536
 
 [[service]]
@@ -66,6 +68,8 @@ name = ".kv"
         .heartbeat(Duration::from_millis(200), Duration::from_secs(1))
         .stall_deadline(Duration::ZERO)
         .unreachable_deadline(Duration::from_secs(60))
+        .memory(64 << 20)
+        .pause_deadline(Duration::from_secs(20))
         .compress(65536)
         .service(ServiceKind::Echo, "ECHO")
         .service(ServiceKind::Kv, ".kv");
@@ -103,6 +107,16 @@ fn the_same_in_skynets_form() {
             "line 9: info: ignored, skyharbor has no use for them: bootstrap, luaservice, profile",
         ]
     );
+}
+
+#[test]
+fn memory_has_a_default_and_a_least() {
+    for (text, memory) in [("", 2 << 30), ("memory = 33554432", 32 << 20), ("memory = 8589934592", 8 << 30)] {
+        assert_eq!(Config::from_toml(text).unwrap().memory, memory, "{text}");
+        assert_eq!(skynet_text(text).unwrap().memory, memory, "{text}");
+    }
+    assert_eq!(skynet_text("memory = '67108864'").unwrap().memory, 64 << 20);
+    assert!(Config::local().memory((32 << 20) - 1).check().is_err());
 }
 
 #[test]
@@ -164,6 +178,10 @@ fn every_kind_of_error_has_its_line() {
         ("heartbeat_deadline = \"1s\"", "less than twice the heartbeat"),
         ("stall_deadline = \"2h\"", "stall_deadline must be"),
         ("unreachable_deadline = \"2s\"", "3s to 1h"),
+        ("memory = 33554431", "memory is 33554431, it must be 33554432 bytes or more"),
+        ("memory = -1", "memory is -1"),
+        ("memory = \"2 GiB\"", "must be an integer"),
+        ("pause_deadline = \"0ms\"", "pause_deadline"),
         ("compress = 1023", "compress is 1023, it must be \"off\", or 1024 to 16777203 bytes"),
         ("compress = 16777204", "1024 to 16777203 bytes"),
         ("compress = -1", "compress is -1"),

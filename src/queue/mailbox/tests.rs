@@ -158,6 +158,25 @@ fn the_node_budget_refuses_and_counts_nothing() {
 }
 
 #[test]
+fn answers_go_past_the_node_budget_by_as_many_bytes_again() {
+    let depot = Arc::new(Depot::new(64, 1000));
+    let mut pool = Pool::new(&depot);
+    let (mailbox, mut token) = Owned::new(Bounds { messages: 1, bytes: 10 });
+    for n in 0..20 {
+        assert!(mailbox.push_answer(&mut pool, n, 100).expect("there is room").is_none());
+    }
+    assert!(matches!(mailbox.push_answer(&mut pool, 20, 100), Err(PushError::NodeFull(20))));
+    for n in 20..200 {
+        assert!(mailbox.push_answer(&mut pool, n, 0).expect("it has no bytes").is_none());
+    }
+    assert!(drain(&mut token, &mut pool).into_iter().eq(0..200));
+    assert!(mailbox.push_answer(&mut pool, 0, 2000).expect("all bytes are back").is_none());
+    drain(&mut token, &mut pool);
+    drop(pool);
+    assert_eq!(depot.bytes(), 0);
+}
+
+#[test]
 fn a_gap_is_reported_and_filled() {
     let mut pool = pool(1 << 20);
     let (mailbox, mut token) = Owned::new(Bounds::default());

@@ -24,13 +24,18 @@ fn linked() -> (Runtime, Worker, LaneReceiver<Outgoing>) {
 }
 
 fn begin(harbor: HarborId, uplink: Option<LaneSender<Outgoing>>) -> (Runtime, Worker) {
+    begin_within(1 << 30, harbor, uplink)
+}
+
+/// A node that may hold so many bytes.
+fn begin_within(bytes_max: u64, harbor: HarborId, uplink: Option<LaneSender<Outgoing>>) -> (Runtime, Worker) {
     let settings = Settings {
         harbor,
         first_local: 8,
         workers: 1,
         spin: Duration::ZERO,
         messages_max: 1 << 20,
-        bytes_max: 1 << 30,
+        bytes_max,
         uplink,
     };
     let (runtime, mut seats) = Runtime::new(settings);
@@ -281,7 +286,7 @@ fn the_harbor_hears_of_a_call_that_went_away_and_was_answered_here() {
 fn a_caller_on_another_node_hears_of_an_answer_for_which_its_lane_has_no_room() {
     let (_runtime, mut worker, mut lanes) = linked();
     let bytes = 15 << 20;
-    let fitting = (limits::LANE_ANSWER_BYTES_MAX as usize).div_ceil(bytes);
+    let fitting = (2 * limits::LANE_BYTES_MAX as usize).div_ceil(bytes);
     let debtor = spawn(&mut worker, Debtor::new(fitting + 2, bytes)).handle;
     call_from_elsewhere(&mut worker, debtor, fitting as u32 + 2);
     let kinds: Vec<Kind> = std::iter::from_fn(|| lanes.take(2))
@@ -292,6 +297,56 @@ fn a_caller_on_another_node_hears_of_an_answer_for_which_its_lane_has_no_room() 
         .collect();
     assert_eq!(kinds[..fitting], vec![Kind::RESPONSE; fitting]);
     assert_eq!(kinds[fitting..], [Kind::ERROR, Kind::ERROR]);
+}
+
+/// Calls as often as it is told, and says how each call ended: how many bytes, or why not.
+struct Collector(std::sync::mpsc::Sender<Result<usize, CallError>>);
+struct Collect(Handle, usize);
+impl Request for Collect {
+    type Reply = ();
+}
+impl Service for Collector {}
+impl Handler<Collect> for Collector {
+    fn handle(&mut self, Collect(from, calls): Collect, ctx: &mut Context<'_, Self>) -> Reply<()> {
+        for _ in 0..calls {
+            ctx.call_raw(from, Kind::TEXT, b"?", super::super::NEVER, |me, _, result| {
+                me.0.send(result.map(|reply| reply.len())).expect("the test listens");
+            });
+        }
+        Reply::Now(())
+    }
+}
+
+#[test]
+fn a_caller_hears_of_an_answer_for_whose_bytes_the_node_has_no_room() {
+    const BYTES: usize = 100_000;
+    let (sender, _lanes) = Lanes::new(limits::SLOTS, Arc::new(Doorbell::new(Parker::new())));
+    let (runtime, mut worker) = begin_within(10 * BYTES as u64, HarborId::new(1), Some(sender));
+    let (said, heard) = std::sync::mpsc::channel();
+    let caller = spawn(&mut worker, Collector(said));
+    // Answers of this node.
+    let debtor = spawn(&mut worker, Debtor::new(30, BYTES)).handle;
+    runtime.send(&caller, Collect(debtor, 30)).expect("it lives");
+    run(&mut worker);
+    let ends: Vec<_> = heard.try_iter().collect();
+    let answered = ends.iter().filter(|end| **end == Ok(BYTES)).count();
+    assert!((18..=20).contains(&answered), "{answered}: twice as many bytes as it may hold");
+    assert!(ends[answered..].iter().eq(&vec![Err(CallError::Full); 30 - answered]), "{ends:?}");
+    // Answers of another.
+    let there = Handle::from_bits(0x0200_0010);
+    runtime.send(&caller, Collect(there, 2)).expect("it lives");
+    run(&mut worker);
+    let mut inlet = runtime.inlet();
+    inlet.online();
+    for (session, bytes) in [(31, 21 * BYTES), (32, BYTES)] {
+        let body = Body::Bytes(Payload::from_vec(vec![0; bytes]));
+        let session = Session::from_bits(session);
+        let answer = Envelope { source: there, dest: caller.handle, session, kind: Kind::RESPONSE, body };
+        assert_eq!(inlet.complete(answer).is_ok(), bytes == BYTES);
+    }
+    inlet.offline();
+    run(&mut worker);
+    assert!(heard.try_iter().eq([Err(CallError::Full), Ok(BYTES)]));
 }
 
 #[test]
