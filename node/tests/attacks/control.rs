@@ -1,7 +1,7 @@
 //! Attacks on the port of the master that the victim hosts.
 
 use crate::played::{self, Played, connect, handle, hello, long_text, packet, small, text};
-use crate::victim::{HEALTHY, Noise, VICTIM, attack};
+use crate::victim::{HEALTHY, Noise, VICTIM, Victim, attack};
 use skyharbor::prelude::*;
 use std::io::{BufWriter, Read, Write};
 use std::net::TcpStream;
@@ -13,6 +13,8 @@ const SOURCE: u32 = 0x0900_0008;
 
 /// Bytes that an attacker writes at once.
 const BATCH_BYTES: usize = 16 << 10;
+/// Names that an attacker registers before it waits for an answer.
+const BATCH_NAMES: usize = 10_000;
 /// Questions of one member.
 const QUESTIONS: usize = 30_000;
 
@@ -31,37 +33,69 @@ fn read(mut stream: &TcpStream, mut bytes: usize) {
     }
 }
 
-/// A member registers all of these, and hears of each.
-fn flood_of_names(names: impl Iterator<Item = String> + Clone + Send) {
+/// Reads what the master says, up to the answer to a question for the victim's echo. Names for which the master has no room
+/// get no answer.
+fn read_to_answer(mut stream: &TcpStream, victim: &Victim) {
+    let told = packet(&[&text("N"), &text("ECHO"), &handle(victim.echo.bits())]);
+    let (mut seen, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    while !seen.ends_with(&told) {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "the master hung up");
+        seen.drain(..seen.len().saturating_sub(told.len()));
+        seen.extend_from_slice(&buffer[..read]);
+    }
+}
+
+/// A member registers all of these, and then this is done.
+fn flood_of_names(mut names: impl Iterator<Item = String> + Send, then: impl FnOnce(&Victim)) {
     attack(|victim, calls| {
         let played = Played::join(victim.master, ATTACKER);
         let _links = played.accept_all();
-        let packets = |letter: &'static str| {
-            names.clone().map(move |name| packet(&[&text(letter), &long_text(&name), &handle(SOURCE)]))
-        };
-        let register = packets("R");
-        let expected = packets("N").map(|packet| packet.len()).sum();
-        thread::scope(|scope| {
-            let mut control = BufWriter::with_capacity(BATCH_BYTES, &played.control);
-            scope.spawn(move || register.for_each(|packet| control.write_all(&packet).unwrap()));
-            read(&played.control, expected);
-        });
+        let question = packet(&[&text("Q"), &text("ECHO")]);
+        let mut is_more = true;
+        while is_more {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut control = BufWriter::with_capacity(BATCH_BYTES, &played.control);
+                    for _ in 0..BATCH_NAMES {
+                        let Some(name) = names.next() else {
+                            is_more = false;
+                            break;
+                        };
+                        let register = packet(&[&text("R"), &long_text(&name), &handle(SOURCE)]);
+                        control.write_all(&register).unwrap();
+                    }
+                    control.write_all(&question).unwrap();
+                });
+                read_to_answer(&played.control, victim);
+            });
+        }
+        then(victim);
         calls.wait();
     });
 }
 
-fn numbered(count: u32) -> impl Iterator<Item = String> + Clone {
+fn numbered(count: u32) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("flood{number:09}"))
 }
 
 #[test]
-fn a_hundred_thousand_names() {
-    flood_of_names(numbered(100_000));
+fn more_names_than_a_node_remembers() {
+    flood_of_names(numbered(200_000), |_| ());
 }
 
 #[test]
-fn many_long_names_that_no_node_can_use() {
-    flood_of_names((0..30_000).map(|number| format!("{number:0>230}")));
+fn many_names_that_no_node_can_use() {
+    flood_of_names((0..30_000).map(|number| format!("{number:0>230}")), |_| ());
+}
+
+#[test]
+fn a_hundred_thousand_names_that_the_operator_asks_for() {
+    flood_of_names(numbered(100_000), |victim| {
+        let names = victim.program.names();
+        // As many as there is memory for.
+        assert!(names["names"].as_array().is_some_and(|names| names.len() > 10_000));
+    });
 }
 
 #[test]
@@ -71,8 +105,8 @@ fn a_name_that_a_member_does_not_want_to_hear_of() {
         let _links = played.accept_all();
         // It is told of it each time and reads nothing: the master takes it for dead.
         let batch = register("again").repeat(1000);
-        let _is_reset = (0..2000).any(|_| played.control.write_all(&batch).is_err());
-        played::wait_closed(&mut played.control);
+        let is_cut = (0..10_000).any(|_| played.control.write_all(&batch).is_err());
+        assert!(is_cut);
         calls.wait();
     });
 }

@@ -42,6 +42,15 @@ fn half_open_links_that_announce_the_largest_frames() {
 }
 
 #[test]
+fn half_open_links_that_send_a_part_of_the_largest_frames() {
+    attack(|victim, calls| {
+        let links = begin_frames(victim.links, 1 << 20);
+        calls.wait();
+        drop(links);
+    });
+}
+
+#[test]
 fn strangers_that_say_nothing() {
     attack(|victim, _| {
         let silent: Vec<_> = (0..400).map(|_| connect(victim.links)).collect();
@@ -113,22 +122,34 @@ fn frames_of_every_type_with_the_sources_of_others() {
     });
 }
 
+/// A word of our kind with these numbers, to the reserved id.
+fn word(word: &str, numbers: &[u64]) -> Vec<u8> {
+    let numbers = numbers.iter().flat_map(|number| [&[0x32][..], &number.to_le_bytes()].concat());
+    let payload = [text(word), numbers.collect()].concat();
+    frame(&payload, u32::from(ATTACKER) << 24 | 7, kind::LUA, 7, 0)
+}
+
 #[test]
-fn hellos_without_end() {
-    attack(|victim, _| {
+fn words_of_our_kind_without_end() {
+    attack(|victim, calls| {
         let mut link = Link::dial(victim.links, ATTACKER);
-        let own = u32::from(ATTACKER) << 24 | 7;
-        let hello = |number: u64| {
-            let number = [&[0x32][..], &number.to_le_bytes()].concat();
-            frame(&[&text("HELLO")[..], &number, &number].concat(), own, kind::LUA, 7, 0)
-        };
-        for _ in 0..40 {
-            link.send(&hello(1).repeat(500));
+        for first in (0..20_000).step_by(500) {
+            let words = (first..first + 500).flat_map(|number| {
+                [
+                    word("HELLO", &[1, u64::MAX]),
+                    word("PING", &[number]),
+                    word("PONG", &[number]),
+                    word("HO", &[]),
+                ]
+            });
+            link.send(&words.flatten().collect::<Vec<_>>());
         }
         link.send(&frame(&[], SOURCE, kind::LUA, MISSING, 5));
-        assert!(link.receive_session(5).is_some());
-        link.send(&hello(2));
+        assert!(link.receive_session(5).is_some(), "it goes on");
+        // Two hellos of one link cannot both be true.
+        link.send(&word("HELLO", &[2, 0]));
         played::wait_closed(&mut link.stream);
+        calls.wait();
     });
 }
 
@@ -139,5 +160,40 @@ fn small_requests_whose_answers_nobody_reads() {
         let requests: Vec<u8> =
             (0..1000).flat_map(|session| frame(&[], SOURCE, kind::LUA, MISSING, session)).collect();
         flood(&mut link.stream, &requests, 1000);
+    });
+}
+
+#[test]
+fn large_requests_whose_answers_nobody_reads() {
+    attack(|victim, _| {
+        let mut link = Link::dial(victim.links, ATTACKER);
+        let request = frame(&vec![7; 60_000], SOURCE, kind::LUA, victim.echo.bits(), 1);
+        flood(&mut link.stream, &request, 4000);
+    });
+}
+
+/// A message of so many equal bytes, compressed as between nodes of our kind: one literal, a match, the last five literals.
+fn bomb(dest: u32, session: u32, len: u32) -> Vec<u8> {
+    let matched = len - 6 - 19;
+    let lengths = [vec![255; matched as usize / 255], vec![(matched % 255) as u8]].concat();
+    let block = [&b"\x1fx\x01\0"[..], &lengths, b"\x50xxxxx"].concat();
+    let inside = (u32::from(kind::LUA) << 24 | dest & 0x00ff_ffff).to_be_bytes();
+    let head = [SOURCE.to_be_bytes(), inside, session.to_be_bytes(), len.to_be_bytes()].concat();
+    frame(&[head, block].concat(), u32::from(ATTACKER) << 24 | 7, 255, 7, 0)
+}
+
+#[test]
+fn compressed_messages_that_become_as_large_as_messages_can_be() {
+    attack(|victim, calls| {
+        let mut link = Link::dial(victim.links, ATTACKER);
+        for session in 1..=40 {
+            // To nobody, so that an answer tells how far it is.
+            link.send(&bomb(MISSING, session, 0x00ff_fff3));
+        }
+        assert!(link.receive_session(40).is_some(), "it took all of them");
+        let smaller: Vec<u8> = (1..=2000).flat_map(|session| bomb(MISSING, session, 60_000)).collect();
+        link.send(&smaller);
+        assert!(link.receive_session(2000).is_some());
+        calls.wait();
     });
 }

@@ -8,15 +8,21 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// What a victim's memory may grow by, in bytes.
 pub(crate) const GROWTH_MAX: u64 = 64 << 20;
+/// What it is told to take for messages and names: a half of that, since allocators need some room too.
+const MEMORY: u64 = GROWTH_MAX / 2;
 /// The victim's id, and the healthy node's.
 pub(crate) const VICTIM: u8 = 1;
 pub(crate) const HEALTHY: u8 = 200;
+/// How the healthy node and the victim look after each other.
+const HEARTBEAT: Duration = secs(5);
+const HEARTBEAT_DEADLINE: Duration = secs(60);
 /// How long a call of the healthy node may take.
-const CALL_TIME: std::time::Duration = secs(60);
+const CALL_TIME: Duration = secs(60);
 
 /// A process of the program with an echo, `ECHO`.
 pub(crate) struct Victim {
@@ -50,7 +56,10 @@ impl Victim {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..5 {
             let (links, master) = (free_port(), free_port());
-            let echo = "[[service]]\nkind = \"echo\"\nname = \"ECHO\"\n";
+            let common = format!(
+                "memory = {MEMORY}\nheartbeat = \"{HEARTBEAT:?}\"\nheartbeat_deadline = \"{HEARTBEAT_DEADLINE:?}\"\n"
+            );
+            let echo = format!("{common}[[service]]\nkind = \"echo\"\nname = \"ECHO\"\n");
             let mut program =
                 Program::start(folder.path(), "victim", &format!("{}{echo}", keys(links, master)));
             if program.sees("running") {
@@ -83,16 +92,25 @@ impl Victim {
     }
 }
 
+impl Drop for Victim {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("---- the end of the victim's log\n{}", self.program.last_lines());
+        }
+    }
+}
+
 /// The handle of the only service, as the log says it.
 fn handle_of(log: &str) -> Handle {
     let line = log.lines().find(|line| line.contains("service echo ECHO at ")).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// From now on the process may not map more than `GROWTH_MAX` beyond what it has: the memory it has used at most so far.
+/// From now on the process may not have more than `GROWTH_MAX` of writable memory beyond what it has: the memory it has
+/// used at most so far. (Not `RLIMIT_AS`: each thread's allocator reserves 64 MiB of addresses that it never touches.)
 fn limit(pid: Pid) -> u64 {
-    let size = memory(pid, "VmSize:") + GROWTH_MAX;
-    prlimit(Some(pid), Resource::As, Rlimit { current: Some(size), maximum: Some(size) }).unwrap();
+    let size = memory(pid, "VmData:") + GROWTH_MAX;
+    prlimit(Some(pid), Resource::Data, Rlimit { current: Some(size), maximum: Some(size) }).unwrap();
     memory(pid, "VmHWM:")
 }
 
@@ -110,6 +128,8 @@ impl Healthy {
     pub(crate) fn join(victim: &Victim) -> Self {
         let master = format!("127.0.0.1:{}", victim.master);
         let config = Config::local().harbor(HEALTHY).address("127.0.0.1:0").master(master).threads(1);
+        // On a machine that others use, a victim that is attacked may be silent for seconds.
+        let config = config.heartbeat(HEARTBEAT, HEARTBEAT_DEADLINE);
         let node = Node::start(config).unwrap();
         node.wait_linked(HarborId::new(VICTIM), CALL_TIME).unwrap();
         Self(node)

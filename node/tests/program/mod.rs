@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lines that are shown of a log after a failure.
+const LAST_LINES: usize = 20;
+
 /// A running `skyharbor run`. Dropped, it is killed.
 pub(crate) struct Program {
     child: Child,
@@ -112,6 +115,12 @@ impl Program {
     /// The log up to here.
     pub(crate) fn log(&self) -> String {
         self.seen.join("\n")
+    }
+
+    /// The last lines of the log, those that were not waited for too.
+    pub(crate) fn last_lines(&mut self) -> String {
+        self.seen.extend(self.lines.try_iter());
+        self.seen[self.seen.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
     /// Its process.
