@@ -37,6 +37,13 @@ impl Instant {
         u64::try_from(now.tv_sec).unwrap_or_default()
     }
 
+    /// Milliseconds since 1970 on the clock of the wall: a number that grows from one start to the next, unless that is set back.
+    pub fn unix_millis() -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+        seconds * 1000 + now.tv_nsec as u64 / 1_000_000
+    }
+
     /// An instant from its nanoseconds.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

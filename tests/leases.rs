@@ -34,23 +34,40 @@ fn remember(path: &Path, id: u8, taken: u64) {
 }
 
 #[test]
-fn an_id_that_the_master_refuses_is_followed_by_the_next_and_a_third_one_is_too_soon() {
+fn where_all_are_of_our_kind_an_id_serves_life_after_life() {
     let folder = tempfile::tempdir().expect("a folder");
     let (lease, address) = (folder.path().join("lease"), free_address());
     remember(&lease, 204, 1_700_000_000);
     let master = master_at(&address);
-    let first = leased(&address, &lease).expect("the last id, for nothing");
-    assert_eq!(first.harbor().get(), 204);
-    master.wait_linked(first.harbor(), PATIENCE).expect("it joins under its leased id");
-    first.shutdown(PATIENCE).expect("it ends");
-    let second = leased(&address, &lease).expect("204 is burnt, 205 is new");
-    assert_eq!(second.harbor().get(), 205);
-    second.shutdown(PATIENCE).expect("it ends");
-    match leased(&address, &lease) {
-        Err(Error::Lease(LeaseError::TooSoon { wait })) => assert!(wait <= Duration::from_secs(60)),
-        other => panic!("205 is burnt, and another one was just taken: {other:?}"),
+    for _ in 0..3 {
+        let node = leased(&address, &lease).expect("the last id, for nothing");
+        assert_eq!(node.harbor().get(), 204);
+        master.wait_linked(node.harbor(), PATIENCE).expect("it joins under its leased id");
+        node.shutdown(PATIENCE).expect("it ends");
     }
     master.shutdown(PATIENCE).expect("it ends");
+}
+
+#[test]
+fn an_id_that_the_master_refuses_is_followed_by_the_next_and_a_third_one_is_too_soon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (lease, others, address) = (folder.path().join("lease"), folder.path().join("others"), free_address());
+    let master = master_at(&address);
+    remember(&others, 204, 1_700_000_000);
+    let other = leased(&address, &others).expect("nobody has the id");
+    master.wait_linked(other.harbor(), PATIENCE).expect("it joins");
+    remember(&lease, 204, 1_700_000_000);
+    let second = leased(&address, &lease).expect("204 lives, 205 is new");
+    assert_eq!((other.harbor().get(), second.harbor().get()), (204, 205));
+    let third = folder.path().join("third");
+    fs::copy(&lease, &third).expect("the folder is ours");
+    match leased(&address, &third) {
+        Err(Error::Lease(LeaseError::TooSoon { wait })) => assert!(wait <= Duration::from_secs(60)),
+        other => panic!("205 lives, and another one was just taken: {other:?}"),
+    }
+    for node in [second, other, master] {
+        node.shutdown(PATIENCE).expect("it ends");
+    }
 }
 
 #[test]

@@ -173,6 +173,8 @@ pub enum DownReason {
     Closed,
     /// The peer broke the protocol.
     Fault,
+    /// The master announced a later life of the peer.
+    Superseded,
     /// This node left.
     Left,
     /// A node of our kind said nothing, and did not answer, for [`Bounds::heartbeat_deadline`](super::Bounds).

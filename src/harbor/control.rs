@@ -185,7 +185,14 @@ impl Harbor {
                 self.control.write(&packet, trailing, &mut self.desk);
             }
             SlaveOutput::Close { conn } => self.control.hang_up(conn, &mut self.desk),
-            SlaveOutput::Dial { id, address } | SlaveOutput::Relocated { id, address } => {
+            SlaveOutput::Relocated { id, address, hello } => {
+                if let Some(begun) = hello {
+                    self.begin_life(id, begun);
+                }
+                self.nudges.announced(id, &address, &mut self.desk);
+                self.slots[id.index()].announced(address, &mut self.desk);
+            }
+            SlaveOutput::Dial { id, address } => {
                 self.nudges.announced(id, &address, &mut self.desk);
                 self.slots[id.index()].announced(address, &mut self.desk);
             }

@@ -34,9 +34,6 @@ impl Host {
             self.lines.insert(conn, Served { line: Line::new(conn), closing: None });
             self.master.handle_accepted(desk.now, conn);
             self.obey(desk);
-            if let Some(deadline) = self.master.poll_timeout() {
-                desk.wake_at(deadline);
-            }
         }
         conn
     }
@@ -147,6 +144,9 @@ impl Host {
                     desk.event(Event::Master(event));
                 }
             }
+        }
+        if let Some(deadline) = self.master.poll_timeout() {
+            desk.wake_at(deadline);
         }
     }
 

@@ -16,28 +16,39 @@
 
 use super::desk::Desk;
 use super::{Event, Fault, Harbor, Hello};
+use crate::clock::Instant;
 use crate::limits::{KIN_BYTES_MAX, SERVICE_ID_KIN};
 use crate::message::{Body, CallError, Envelope, Handle, HarborId, Kind, Payload, Session};
 use crate::seri::{self, Value};
 use crate::wire::{self, CompressionFault};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What this node and its kind said to each other; at most one entry for each id.
 #[derive(Default)]
 pub(super) struct Kin {
     /// Who got our hello on the present link.
     greeted: BTreeSet<HarborId>,
-    /// Who said hello itself on the present link.
-    heard: BTreeSet<HarborId>,
+    /// Who was announced as a later life while its link had said nothing of itself, and until when it must have: the link is to
+    /// the life before, or was made when the later one did not know us yet.
+    unproven: BTreeMap<HarborId, Instant>,
 }
 
 impl Kin {
     /// The link is gone: who comes next under this id is somebody else.
     pub(super) fn lost(&mut self, id: HarborId, desk: &mut Desk) {
         self.greeted.remove(&id);
-        self.heard.remove(&id);
+        self.unproven.remove(&id);
         desk.met.remove(&id);
         desk.readers.remove(&id);
+    }
+
+    fn late(&self, now: Instant) -> impl Iterator<Item = HarborId> {
+        self.unproven.iter().filter(move |(_, deadline)| **deadline <= now).map(|(id, _)| *id)
+    }
+
+    /// When [`Harbor::expire_unproven`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.unproven.values().min().copied()
     }
 }
 
@@ -88,17 +99,12 @@ pub(super) fn spoken(own: HarborId, peer: HarborId, word: Word) -> Envelope {
 }
 
 impl Harbor {
-    /// Says hello to a node of our kind, once for each link. What a master of our kind said of it holds until it says it
-    /// itself.
+    /// Says hello to a node of our kind, once for each link.
     pub(super) fn greet_kin(&mut self, id: HarborId) {
         let Some(hello) = self.settings.hello else { return };
         let is_due = self.slots[id.index()].is_up() && self.control.slave.is_kin(id);
         if !is_due || self.desk.leaving {
             return;
-        }
-        let told = self.control.slave.hello_of(id).filter(|_| !self.kin.heard.contains(&id));
-        if let Some(told) = told {
-            self.meet_kin(id, told);
         }
         if self.kin.greeted.insert(id) {
             self.slots[id.index()].say(Word::Hello(hello), &mut self.desk);
@@ -134,20 +140,23 @@ impl Harbor {
     /// The first hello of a link counts. Once more says nothing; another one cannot be true, since a node has one
     /// incarnation as long as its links live.
     fn hear_kin(&mut self, peer: HarborId, hello: Hello) {
-        if self.kin.heard.insert(peer) {
-            if hello.reads_compressed() {
-                self.desk.readers.insert(peer);
-            }
-            self.meet_kin(peer, hello);
-            self.begin_pulse(peer);
-        } else if self.desk.met.get(&peer) != Some(&hello) {
-            self.slots[peer.index()].fault(Fault::OtherHello, &mut self.desk);
+        match self.desk.met.get(&peer) {
+            None => self.meet_kin(peer, hello),
+            Some(before) if *before == hello => {}
+            Some(_) => self.slots[peer.index()].fault(Fault::OtherHello, &mut self.desk),
         }
     }
 
     fn meet_kin(&mut self, peer: HarborId, hello: Hello) {
-        if self.desk.met.insert(peer, hello) != Some(hello) {
-            self.desk.event(Event::Kin { peer, hello });
+        self.kin.unproven.remove(&peer);
+        self.desk.met.insert(peer, hello);
+        if hello.reads_compressed() {
+            self.desk.readers.insert(peer);
+        }
+        self.desk.event(Event::Kin { peer, hello });
+        self.begin_pulse(peer);
+        if let Some(begun) = self.control.slave.hello_of(peer) {
+            self.end_earlier_life(peer, begun);
         }
     }
 
@@ -155,9 +164,37 @@ impl Harbor {
     fn begin_pulse(&mut self, peer: HarborId) {
         let hellos = [self.settings.hello, self.kin(peer)];
         let can_answer = |hello: Option<Hello>| hello.is_some_and(|it| it.capabilities & Hello::PULSE != 0);
-        let have_met = self.kin.greeted.contains(&peer) && self.kin.heard.contains(&peer);
-        if have_met && hellos.into_iter().all(can_answer) {
+        if self.kin.greeted.contains(&peer) && hellos.into_iter().all(can_answer) {
             self.slots[peer.index()].begin_pulse(&mut self.desk);
+        }
+    }
+
+    /// The master announces a life of a linked node. Which one the link is to, only the link itself can say: who dials again
+    /// where the life before was may have met this one, before it was a member.
+    pub(super) fn begin_life(&mut self, id: HarborId, begun: Hello) {
+        if !self.slots[id.index()].is_up() {
+            return;
+        }
+        if self.desk.met.contains_key(&id) {
+            return self.end_earlier_life(id, begun);
+        }
+        let deadline = self.desk.now + self.desk.bounds.heartbeat_deadline;
+        self.kin.unproven.insert(id, deadline);
+        self.desk.wake_at(deadline);
+    }
+
+    /// A link to a life before this one is over, before this one is dialled.
+    fn end_earlier_life(&mut self, id: HarborId, begun: Hello) {
+        if self.desk.met.get(&id).is_some_and(|linked| linked.incarnation < begun.incarnation) {
+            self.slots[id.index()].supersede(&mut self.desk);
+        }
+    }
+
+    /// Links that did not say in time which life they are to.
+    pub(super) fn expire_unproven(&mut self) {
+        let late: Vec<HarborId> = self.kin.late(self.desk.now).collect();
+        for id in late {
+            self.slots[id.index()].supersede(&mut self.desk);
         }
     }
 

@@ -381,6 +381,7 @@ impl Harbor {
             slot.expire(&mut self.desk);
         }
         self.desk.inbound.look();
+        self.expire_unproven();
         self.expire_nameless();
         self.nudges.expire(&mut self.desk);
         self.control.expire(self.settings.master_address(), &mut self.desk);
@@ -415,6 +416,7 @@ impl Harbor {
             stranger,
             self.nameless.deadline(),
             self.nudges.deadline(),
+            self.kin.deadline(),
             self.control.deadline(),
             host,
             self.desk.look_at(),

@@ -338,6 +338,14 @@ impl Slot {
         }
     }
 
+    /// The peer lives again, and this link is to its life before.
+    pub(super) fn supersede(&mut self, desk: &mut Desk) {
+        if let State::Up(link) = &self.state {
+            desk.close(link.conn);
+            self.lost(DownReason::Superseded, desk);
+        }
+    }
+
     /// Bytes of this slot's outbox were written.
     pub(super) fn sent(&mut self, desk: &mut Desk) {
         if let State::Up(link) = &mut self.state {

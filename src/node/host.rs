@@ -509,7 +509,7 @@ fn links(config: &Config) -> Option<harbor::Settings> {
         Role::Master => (None, config.standalone.clone()),
     };
     let capabilities = harbor::Hello::PULSE | harbor::Hello::READS_COMPRESSED;
-    let hello = Some(harbor::Hello { incarnation: Instant::unix_seconds(), capabilities });
+    let hello = Some(harbor::Hello { incarnation: Instant::unix_millis(), capabilities });
     let bounds = bounds(config);
     let (own, compress) = (config.harbor, config.compress);
     Some(harbor::Settings { own, join, master, hello, compress, bounds, seed: seed() })

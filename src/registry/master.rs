@@ -9,8 +9,9 @@
 //!               closed without a byte
 //! ```
 
+mod lives;
+
 use super::bounds::Bounds;
-use super::ids::IdSet;
 use super::kin::{kin_handle, kin_name};
 use super::tenure::{Claim, Epochs, Tenure};
 use crate::clock::Instant;
@@ -18,6 +19,7 @@ use crate::limits::{SERVICE_ID_VACANT, VACANT_NAMES_MAX};
 use crate::message::{Handle, HarborId};
 use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, Hello, PacketName, Trailing};
+use lives::{Coming, Lives};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The master's machine; its rules G1–G5 are in the [module's text](super).
@@ -29,7 +31,7 @@ pub struct Master {
     links: BTreeMap<ConnId, Link>,
     members: BTreeMap<HarborId, ConnId>,
     /// Every id that ever was a member's (G2).
-    used: IdSet,
+    lives: Lives,
     names: BTreeMap<PacketName, Owner>,
     epochs: Epochs,
     outputs: VecDeque<MasterOutput>,
@@ -51,8 +53,15 @@ impl Owner {
 
 #[derive(Clone, Copy, Debug)]
 enum Link {
-    Guest { deadline: Instant },
-    Member { id: HarborId, hello: Option<Hello> },
+    Guest {
+        deadline: Instant,
+    },
+    Member {
+        id: HarborId,
+        hello: Option<Hello>,
+        /// Another node came with its id: until then it must have said that it lives.
+        doubted_until: Option<Instant>,
+    },
 }
 
 /// What the driver does next.
@@ -149,6 +158,12 @@ pub enum Refusal {
     /// The id serves or served another slave of this master (G2).
     #[error("id {0} was used before")]
     IdUsed(HarborId),
+    /// The id serves a node of our kind. It is asked whether it lives; if it does not answer, the next try succeeds.
+    #[error("id {0} is in use")]
+    IdInUse(HarborId),
+    /// A later life of the node was a member already.
+    #[error("id {0} had a later life")]
+    OldLife(HarborId),
     /// The first packet was not an `H`.
     #[error("the first packet was not H")]
     NotHello,
@@ -171,7 +186,7 @@ impl Master {
             hello: None,
             links: BTreeMap::new(),
             members: BTreeMap::new(),
-            used: IdSet::default(),
+            lives: Lives::default(),
             names: BTreeMap::new(),
             epochs: Epochs::new(bounds.tie_time_max),
             outputs: VecDeque::new(),
@@ -197,11 +212,17 @@ impl Master {
     pub fn handle_packet(&mut self, now: Instant, conn: ConnId, received: impl Into<Received>) {
         let Received { packet, extra } = received.into();
         let trailing = Trailing::read(&extra);
+        if let Some(Link::Member { doubted_until, .. }) = self.links.get_mut(&conn) {
+            *doubted_until = None;
+        }
         match (self.links.get(&conn), packet) {
             (None, _) => {}
             (Some(Link::Guest { .. }), Packet::Hello { id, address }) => {
-                self.admit(conn, id, address, trailing.hello());
+                self.admit(now, conn, id, address, trailing.hello());
             }
+            // That it lives is all that it says.
+            (Some(Link::Member { id: own, .. }), Packet::Hello { id, .. })
+                if *own == id && self.is_kin(conn) => {}
             (
                 Some(Link::Guest { .. }),
                 Packet::Register { .. }
@@ -300,11 +321,18 @@ impl Master {
         for conn in late {
             self.refuse(conn, Refusal::Late);
         }
+        let silent: Vec<(ConnId, HarborId)> =
+            self.doubted().filter(|(.., until)| *until <= now).map(|(conn, id, _)| (conn, id)).collect();
+        for (conn, id) in silent {
+            self.outputs.push_back(MasterOutput::Close { conn });
+            self.remove(conn, id, None);
+        }
     }
 
     /// When [`Master::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.guests().map(|(_, deadline)| deadline).min()
+        let guests = self.guests().map(|(_, deadline)| deadline);
+        guests.chain(self.doubted().map(|(.., until)| until)).min()
     }
 
     /// What to do next, in order.
@@ -327,6 +355,14 @@ impl Master {
         self.names.iter().map(|(name, owner)| (name, owner.handle))
     }
 
+    /// Members that must say that they live, and until when.
+    fn doubted(&self) -> impl Iterator<Item = (ConnId, HarborId, Instant)> {
+        self.links.iter().filter_map(|(conn, link)| match link {
+            Link::Member { id, doubted_until, .. } => doubted_until.map(|until| (*conn, *id, until)),
+            Link::Guest { .. } => None,
+        })
+    }
+
     /// Every guest with its deadline; their number is bounded.
     fn guests(&self) -> impl Iterator<Item = (ConnId, Instant)> {
         self.links.iter().filter_map(|(conn, link)| match link {
@@ -336,20 +372,47 @@ impl Master {
     }
 
     /// G1, G2.
-    fn admit(&mut self, conn: ConnId, id: HarborId, address: String, hello: Option<Hello>) {
-        if !self.used.insert(id) {
-            return self.refuse(conn, Refusal::IdUsed(id));
+    fn admit(&mut self, now: Instant, conn: ConnId, id: HarborId, address: String, hello: Option<Hello>) {
+        let hello = hello.filter(|_| self.hello.is_some());
+        let coming = match self.lives.judge(id, hello) {
+            Ok(_) if self.members.contains_key(&id) => {
+                self.doubt(now, id);
+                return self.refuse(conn, Refusal::IdInUse(id));
+            }
+            Ok(coming) => coming,
+            Err(reason) => return self.refuse(conn, reason),
+        };
+        let is_real = |link: &Link| matches!(link, Link::Member { hello: None, .. });
+        self.lives.begin(id, hello, self.links.values().any(is_real));
+        if coming == Coming::NewLife {
+            self.free_names(id);
         }
         let n = self.members.len() as u8;
         let about = hello.map_or(Trailing::Nothing, Trailing::Hello);
         self.broadcast(&Packet::Connect { id, address: address.clone() }, about);
-        self.links.insert(conn, Link::Member { id, hello });
+        self.links.insert(conn, Link::Member { id, hello, doubted_until: None });
         self.send(conn, Packet::Wait { n }, self.hello.map_or(Trailing::Nothing, Trailing::Hello));
         if self.is_kin(conn) {
             self.introduce_kin(conn);
         }
         self.members.insert(id, conn);
         self.event(MasterEvent::Joined { id, address });
+    }
+
+    /// Another node has the id of this member: it is asked whether it lives, by the news of its own death.
+    fn doubt(&mut self, now: Instant, id: HarborId) {
+        let Some(conn) = self.members.get(&id).copied() else { return };
+        if let Some(Link::Member { doubted_until: doubted @ None, .. }) = self.links.get_mut(&conn) {
+            *doubted = Some(now + self.bounds.hello_time_max);
+            self.send(conn, Packet::Dead { id }, Trailing::Nothing);
+        }
+    }
+
+    /// The services of a life that is over have no names. Calls to them fail at the next life.
+    fn free_names(&mut self, id: HarborId) {
+        for owner in self.names.values_mut().filter(|owner| owner.handle.harbor() == id) {
+            owner.tenure = None;
+        }
     }
 
     /// A newcomer of our kind hears of all members of our kind by their names (G11).
@@ -396,9 +459,9 @@ impl Master {
             None if self.names.len() >= self.bounds.names_max || !news.fits() => {
                 return self.event(MasterEvent::NameDropped { name, handle });
             }
-            Some(owner) if owner.handle == handle => {
-                let tenure = owner.tenure.map(|tenure| self.epochs.renew(now, (claim, sender), tenure));
-                let owner = Owner { tenure, ..owner };
+            Some(Owner { handle: before, tenure: Some(tenure) }) if before == handle => {
+                let tenure = Some(self.epochs.renew(now, (claim, sender), tenure));
+                let owner = Owner { handle, tenure };
                 self.names.insert(name, owner);
                 return self.send(conn, news, owner.told());
             }

@@ -19,8 +19,10 @@
 //!
 //! - **G1** A slave is a member as long as its control link lives. The master tells all members of a newcomer (`C`)
 //!   before it tells the newcomer how many they are (`W`): they dial, it accepts.
-//! - **G2** An id serves once in the life of a master. A second `H` with it is refused by closing without a byte, whether
-//!   its slave lives or is dead: real nodes never link to an id again that they saw dead.
+//! - **G2** An id that a real node may have seen serves once in the life of a master. A second `H` with it is refused by closing
+//!   without a byte, whether its slave lives or is dead: real nodes never link to an id again that they saw dead. An id that
+//!   only our kind saw serves again when it has no member: for the same life of its node, or a later one, never for an
+//!   earlier one. If it has one, the newcomer is refused and the member asked whether it lives.
 //! - **G3** A name belongs to the first owner that lives. A later `R` by another is answered to its sender alone, with the
 //!   owner; nothing is broadcast. (A real master broadcasts the loser's handle and keeps the winner's: split brain.)
 //! - **G4** An owner lives as long as its node is a member. Names of the dead stay, so that calls to them fail instead of
@@ -28,8 +30,8 @@
 //!   its names are given to an id of a living node that is no service: so calls of real nodes get an ERROR.
 //! - **G5** Every new owner is broadcast (`N`), the sender of the `R` included. A query is answered to the asker, a
 //!   query for an unknown name not at all: the broadcast of a later `R` is the answer.
-//! - **G6** A joiner is ready when the announced slaves have linked or are reported dead, at the latest after the time that
-//!   its bounds give. Until then it keeps `C` and `N`, and neither registers nor asks.
+//! - **G6** A joiner is ready when the announced slaves have linked or are reported dead, each once (one that comes again is a
+//!   newcomer), at the latest after the time that its bounds give. Until then it keeps `C` and `N`, and neither registers nor asks.
 //! - **G7** The last `N` counts, even for a name of our own: its owner is told that it lost the name.
 //! - **G8** While anybody waits for a name, one `Q` for it is on the present control link, however many they are.
 //! - **G9** Without a master names stay as they are known, new ones are known inside the node; the next master hears of

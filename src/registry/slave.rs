@@ -23,7 +23,7 @@ use super::names::{Asked, Learnt, Names};
 use crate::clock::Instant;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::wire::control::{ControlFault, Packet, Received};
-use crate::wire::{ConnId, PacketName, Trailing};
+use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use claims::Claims;
 use std::collections::VecDeque;
 use vacancy::Vacancies;
@@ -33,6 +33,8 @@ use vacancy::Vacancies;
 pub struct Slave {
     own: HarborId,
     bounds: Bounds,
+    /// Where this node listens, as it told the present master.
+    address: String,
     state: State,
     /// Nodes with a live link to this one.
     linked: IdSet,
@@ -55,7 +57,9 @@ pub struct Slave {
 enum State {
     Apart,
     Greeting { conn: ConnId, deadline: Instant },
-    Joining { conn: ConnId, deadline: Instant, n: u8, kept: Kept },
+    /// `counted`: members of before that have linked or were reported dead, one of the `n` each. An id that comes again while we
+    /// join is a newcomer, which waits for us: it is not one of them any more.
+    Joining { conn: ConnId, deadline: Instant, n: u8, counted: IdSet, kept: Kept },
     Ready { conn: ConnId },
 }
 
@@ -105,12 +109,15 @@ pub enum SlaveOutput {
         /// Where it listens, `host:port`.
         address: String,
     },
-    /// A linked node announced itself anew. Nothing is to be done until that link is lost; then this is where to dial.
+    /// A linked node announced itself anew. Unless the link is to an earlier life of it, nothing is to be done until that
+    /// link is lost; then this is where to dial.
     Relocated {
         /// Its id.
         id: HarborId,
         /// Where it listens, `host:port`.
         address: String,
+        /// What a master of our kind says of the life that announced itself.
+        hello: Option<Hello>,
     },
     /// This node is of our kind, says the master, and knows the same of us (G11).
     Kin {
@@ -216,6 +223,7 @@ impl Slave {
         Self {
             own,
             bounds,
+            address: String::new(),
             state: State::Apart,
             linked: IdSet::default(),
             dead: IdSet::default(),
@@ -245,8 +253,8 @@ impl Slave {
         self.forget_vacancies();
         self.forget_kin();
         self.state = State::Greeting { conn, deadline: now + self.bounds.join_time_max };
-        let packet = Packet::Hello { id: self.own, address: address.to_owned() };
-        self.send_with(conn, packet, self.greeting());
+        self.address = address.to_owned();
+        self.greet(conn);
     }
 
     /// A packet came on the control link; one on a link before the present one is ignored.
@@ -291,6 +299,7 @@ impl Slave {
         self.seen.insert(id);
         self.dead.remove(id);
         self.seek(id);
+        self.count(id);
         self.ready_if_complete();
     }
 
@@ -432,7 +441,7 @@ impl Slave {
             return self.lose(Loss::NotWait);
         };
         let deadline = now + self.bounds.join_time_max;
-        self.state = State::Joining { conn, deadline, n, kept: Kept::default() };
+        self.state = State::Joining { conn, deadline, n, counted: self.linked, kept: Kept::default() };
         self.event(SlaveEvent::MasterUp);
         self.introduce(trailing.hello());
         self.ready_if_complete();
@@ -442,8 +451,8 @@ impl Slave {
     fn told(&mut self, now: Instant, packet: Packet, trailing: Trailing) {
         match packet {
             Packet::Connect { id, address } => {
+                self.meet(id, address, trailing.hello());
                 self.hear_hello(id, trailing.hello());
-                self.meet(id, address);
                 self.repeat_contested();
             }
             Packet::Name { name, handle } => match name.to_name() {
@@ -458,6 +467,12 @@ impl Slave {
                 Ok(_) | Err(_) => self.event(SlaveEvent::BadName { name, handle }),
             },
             Packet::Dead { id } if id != self.own => self.mourn(now, id),
+            // Another node came with our id.
+            Packet::Dead { .. } if self.has_kin_master() => {
+                if let Some(conn) = self.master() {
+                    self.greet(conn);
+                }
+            }
             Packet::Dead { .. }
             | Packet::Hello { .. }
             | Packet::Register { .. }
@@ -468,10 +483,12 @@ impl Slave {
     }
 
     /// `C`: dial the newcomer, now or when ready.
-    fn meet(&mut self, id: HarborId, address: String) {
+    fn meet(&mut self, id: HarborId, address: String, hello: Option<Hello>) {
         if self.linked.contains(id) {
             // The link may be a leftover that the newcomer has given up already.
-            return self.outputs.push_back(SlaveOutput::Relocated { id, address });
+            self.dead.remove(id);
+            self.seen.insert(id);
+            return self.outputs.push_back(SlaveOutput::Relocated { id, address, hello });
         }
         if !self.admits(id) {
             return;
@@ -522,24 +539,31 @@ impl Slave {
         }
     }
 
-    /// `D`. A newcomer that dies while we join is not one of those that were announced to us.
+    /// `D`.
     fn mourn(&mut self, now: Instant, id: HarborId) {
-        let is_newcomer = match &mut self.state {
-            State::Joining { kept, .. } => kept.remove_newcomer(id),
-            State::Apart | State::Greeting { .. } | State::Ready { .. } => false,
-        };
-        if !is_newcomer {
-            self.dead.insert(id);
-            self.note_gone(now, id);
+        self.count(id);
+        if let State::Joining { kept, .. } = &mut self.state {
+            kept.remove_newcomer(id);
         }
+        self.dead.insert(id);
+        self.note_gone(now, id);
         self.event(SlaveEvent::ReportedDead(id));
         self.ready_if_complete();
+    }
+
+    /// A node has linked or is dead. A newcomer is none of those that were announced to us.
+    fn count(&mut self, id: HarborId) {
+        if let State::Joining { counted, kept, .. } = &mut self.state
+            && !kept.has_newcomer(id)
+        {
+            counted.insert(id);
+        }
     }
 
     /// Announced links that neither came nor were reported dead.
     fn missing(&self) -> u8 {
         match self.state {
-            State::Joining { n, .. } => n.saturating_sub(self.linked.union_len(&self.dead).min(255) as u8),
+            State::Joining { n, counted, .. } => n.saturating_sub(counted.len().min(255) as u8),
             State::Apart | State::Greeting { .. } | State::Ready { .. } => 0,
         }
     }
@@ -588,7 +612,7 @@ impl Slave {
     /// Does what was kept while the node joined. A master of our kind has not judged our own names yet.
     fn use_kept(&mut self, kept: Kept) {
         for (id, address) in kept.newcomers {
-            self.meet(id, address);
+            self.meet(id, address, self.hello_of(id));
         }
         let judges_later = self.has_kin_master();
         for (name, handle, epoch) in kept.names {
@@ -652,11 +676,12 @@ impl Kept {
         self.newcomers.push((id, address));
     }
 
-    /// Whether it was kept.
-    fn remove_newcomer(&mut self, id: HarborId) -> bool {
-        let before = self.newcomers.len();
+    fn remove_newcomer(&mut self, id: HarborId) {
         self.newcomers.retain(|(other, _)| *other != id);
-        self.newcomers.len() < before
+    }
+
+    fn has_newcomer(&self, id: HarborId) -> bool {
+        self.newcomers.iter().any(|(other, _)| *other == id)
     }
 }
 

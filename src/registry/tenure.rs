@@ -17,9 +17,9 @@ use crate::message::HarborId;
 use crate::wire::{Hello, Trailing};
 use std::time::Duration;
 
-/// Registrations that a master may accept in each second of its life, on average, before its epochs run into those of the next
-/// life: an incarnation is a time in seconds.
-const EPOCHS_OF_INCARNATION: u64 = 1 << 24;
+/// Registrations that a master may accept in each millisecond of its life, on average, before its epochs run into those of the
+/// next life: an incarnation is a time in milliseconds.
+const EPOCHS_OF_INCARNATION: u64 = 1 << 16;
 
 /// Above all epochs of the next centuries.
 const EPOCH_END: u64 = 1 << 62;
@@ -83,7 +83,8 @@ impl Epochs {
         match claim {
             Claim::New => false,
             Claim::Unconfirmed => tenure.tie_until.is_some_and(|until| now < until) && id < owner,
-            // An id serves once in a life: a number that is brought along is of an earlier one, whatever the clock said then.
+            // Whoever brings a number along was confirmed before this owner came: in an earlier life of the master, whatever the
+            // clock said then, or in this one, before its node was away.
             Claim::Confirmed(_) if !tenure.is_brought => true,
             Claim::Confirmed(epoch) => (epoch, id) < (tenure.epoch, owner),
         }

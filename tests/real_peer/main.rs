@@ -17,6 +17,7 @@ mod frame;
 mod joins;
 mod kin;
 mod limits;
+mod lives;
 mod master;
 mod names;
 mod ours;

@@ -167,6 +167,12 @@ impl World {
         }
     }
 
+    /// The machine is gone from one moment to the next: nobody hears of it, its connections are half open.
+    pub(crate) fn vanish(&mut self, host: HostNo) {
+        self.far.retain(|one, two| one.0 != host && two.0 != host);
+        self.kill(host);
+    }
+
     /// The two hosts of a connection lose it; both are told.
     pub(crate) fn cut(&mut self, one: HostNo, conn: u64) {
         if let Some(far) = self.far.remove(&(one, conn)) {

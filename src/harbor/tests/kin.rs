@@ -101,3 +101,67 @@ fn a_word_that_is_too_long_or_unknown_is_for_nobody() {
     }
     assert_eq!(bench.take(), "");
 }
+
+/// The master says that node 2 begins this life.
+fn begins(bench: &mut Bench, control: ConnId, incarnation: u64) {
+    let mut bytes = Vec::new();
+    let packet = Packet::Connect { id: PEER_2, address: "peer".to_owned() };
+    let about = Trailing::Hello(Hello { incarnation, capabilities: Hello::PULSE });
+    about.encode(&packet, &mut bytes).expect("it fits");
+    bench.input(|harbor, now| harbor.handle_bytes(now, control, &bytes));
+}
+
+/// Node 5 under a master of its kind, with a link from node 2 that has said nothing.
+fn linked_under_kin() -> (Bench, ConnId, ConnId) {
+    let own = Hello { incarnation: 1, capabilities: Hello::PULSE };
+    let mut bench = Bench::slave_as(Settings { hello: Some(own), ..Settings::new(HarborId::new(5)) });
+    let control = bench.connect("master");
+    let mut bytes = Vec::new();
+    Trailing::Hello(own).encode(&Packet::Wait { n: 0 }, &mut bytes).expect("it fits");
+    bench.input(|harbor, now| harbor.handle_bytes(now, control, &bytes));
+    let link = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &[2]));
+    bench.read(link);
+    bench.take();
+    (bench, control, link)
+}
+
+#[test]
+fn a_link_that_named_its_life_ends_when_a_later_one_begins() {
+    let (mut bench, control, link) = linked_under_kin();
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
+    assert_eq!(bench.take(), MET);
+    begins(&mut bench, control, 9);
+    assert!(bench.harbor.is_open(link), "it is the same life");
+    bench.take();
+    bench.send(1, 0x0200_0008);
+    bench.read(link);
+    begins(&mut bench, control, 10);
+    let failed = "1 to :05000008: OutcomeUnknown((2))";
+    assert_eq!(bench.take(), format!("close, {failed}, Down((2), Superseded), dial peer"));
+}
+
+#[test]
+fn a_link_that_has_said_nothing_says_to_which_life_it_is() {
+    let (mut bench, control, link) = linked_under_kin();
+    begins(&mut bench, control, 9);
+    assert!(bench.harbor.is_open(link), "who dials again may meet a life before the master tells of it");
+    bench.take();
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
+    assert_eq!(bench.take(), MET);
+    bench.after(bench.harbor.desk.bounds.heartbeat / 2);
+    assert!(bench.harbor.is_open(link));
+
+    let (mut bench, control, link) = linked_under_kin();
+    begins(&mut bench, control, 10);
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
+    assert!(bench.take().ends_with("close, Down((2), Superseded)"));
+    assert_eq!(bench.harbor.kin(PEER_2), None);
+    bench.after(bench.harbor.desk.bounds.redial_time_max);
+    assert!(bench.dialled.contains_key("peer"));
+
+    let (mut bench, control, _) = linked_under_kin();
+    begins(&mut bench, control, 10);
+    bench.after(bench.harbor.desk.bounds.heartbeat_deadline);
+    assert!(bench.take().contains("close, Down((2), Superseded)"), "it never said anything");
+}

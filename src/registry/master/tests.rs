@@ -310,7 +310,7 @@ fn a_name_is_never_given_to_a_handle_with_which_it_fits_in_no_packet() {
 const HELLO: Hello = Hello { incarnation: 7, capabilities: 0 };
 
 /// The first epoch that a master of this incarnation gives.
-const FIRST: u64 = 7 << 24;
+const FIRST: u64 = 7 << 16;
 
 /// A master of our kind with these members, who are of our kind if they say an incarnation.
 fn kin_master_of(members: &[(u8, Option<u64>)]) -> Master {
@@ -435,4 +435,85 @@ fn g13_the_names_of_the_dead_go_to_whoever_comes() {
     drain(&mut master);
     assert_eq!(tell(&mut master, 3, query("A")), "3: N \"A\" :03000006", "nobody was never confirmed");
     assert!(tell(&mut master, 3, register("A", 0x0300_0009)).ends_with("named \"A\" :03000009"));
+}
+
+/// Node `n` comes in a life of our kind on this connection.
+fn come(master: &mut Master, at: Instant, link: u64, n: u8, incarnation: u64) -> String {
+    master.handle_accepted(at, conn(link));
+    let hello = Trailing::Hello(Hello { incarnation, capabilities: 0 });
+    master.handle_packet(at, conn(link), hello.behind(self::hello(n)));
+    drain(master)
+}
+
+#[test]
+fn g2_an_id_that_only_our_kind_saw_serves_the_same_life_or_a_later_one_again() {
+    let mut master = kin_master_of(&[(1, Some(101)), (2, Some(102))]);
+    tell(&mut master, 2, register("A", 0x0200_0008));
+    master.handle_closed(START, conn(2));
+    drain(&mut master);
+    assert_eq!(come(&mut master, START, 10, 2, 101), "close 10, OldLife(HarborId(2))");
+    let again = "1: C 2 host:2 hello 102, 11: W 1 hello 7, 11: N \"~sky.1\" :01000007 hello 101, joined 2";
+    assert_eq!(come(&mut master, START, 11, 2, 102), again);
+    assert!(tell(&mut master, 1, register("A", 0x0100_0008)).contains("taken"), "its services live");
+    master.handle_closed(START, conn(11));
+    drain(&mut master);
+    assert!(come(&mut master, START, 12, 2, 103).starts_with("1: C 2 host:2 hello 103, 12: W 1"));
+    let named = tell(&mut master, 1, register("A", 0x0100_0008));
+    assert!(named.ends_with("named \"A\" :01000008"), "nothing of its life before is left: {named}");
+    assert_eq!(come(&mut master, START, 13, 2, 102), "close 13, OldLife(HarborId(2))");
+}
+
+#[test]
+fn g2_an_id_that_a_real_node_may_have_seen_is_burnt() {
+    // The real node is there before, comes later, or has left.
+    for (before, after, leaves) in [(true, false, false), (false, true, false), (true, false, true)] {
+        let mut master = kin_master_of(&[(1, Some(101))]);
+        let real = |master: &mut Master| drop(greet(master, 9, None));
+        if before {
+            real(&mut master);
+        }
+        greet(&mut master, 2, Some(102));
+        if after {
+            real(&mut master);
+        }
+        if leaves {
+            master.handle_closed(START, conn(9));
+        }
+        master.handle_closed(START, conn(2));
+        drain(&mut master);
+        assert_eq!(come(&mut master, START, 20, 2, 103), "close 20, IdUsed(HarborId(2))");
+        master.handle_closed(START, conn(9));
+        drain(&mut master);
+        assert!(come(&mut master, START, 21, 3, 103).contains("joined 3"));
+        master.handle_closed(START, conn(21));
+        drain(&mut master);
+        assert!(come(&mut master, START, 22, 3, 104).contains("joined 3"), "no real node saw it");
+        master.handle_accepted(START, conn(23));
+        assert!(tell(&mut master, 23, hello(3)).contains("IdUsed"), "a real node does not come back");
+    }
+}
+
+#[test]
+fn g2_a_living_member_is_asked_before_its_id_goes_to_another_life() {
+    let asked = |incarnation| {
+        let mut master = kin_master_of(&[(1, Some(101)), (2, Some(102))]);
+        assert_eq!(come(&mut master, START, 10, 2, incarnation), "2: D 2, close 10, IdInUse(HarborId(2))");
+        assert_eq!(come(&mut master, START, 11, 2, incarnation), "close 11, IdInUse(HarborId(2))", "once");
+        master
+    };
+    let answer_end = START + Duration::from_secs(5);
+    for incarnation in [102, 103] {
+        let mut master = asked(incarnation);
+        assert_eq!(master.poll_timeout(), Some(answer_end));
+        assert_eq!(tell(&mut master, 2, hello(2)), "", "it lives");
+        assert_eq!(master.poll_timeout(), None);
+        master.handle_timeout(answer_end);
+        assert!(master.is_member(id(2)));
+        let mut master = asked(incarnation);
+        master.handle_timeout(answer_end);
+        assert_eq!(drain(&mut master), "close 2, 1: D 2, left 2");
+        assert!(come(&mut master, answer_end, 12, 2, incarnation).contains("joined 2"));
+    }
+    let mut master = kin_master_of(&[(1, Some(101)), (2, Some(102))]);
+    assert_eq!(come(&mut master, START, 10, 2, 101), "close 10, OldLife(HarborId(2))", "not asked for that");
 }

@@ -4,7 +4,7 @@ use super::{Slave, SlaveOutput, State};
 use crate::message::{Handle, HarborId, Name};
 use crate::registry::kin::{Kin, kin_handle, kin_name};
 use crate::wire::control::Packet;
-use crate::wire::{Hello, Trailing};
+use crate::wire::{ConnId, Hello, Trailing};
 
 impl Slave {
     /// Makes this node register a name by which its kind knows it, say `hello` to its master, and look for others (G11).
@@ -34,9 +34,11 @@ impl Slave {
         }
     }
 
-    /// `H`.
-    pub(super) fn greeting(&self) -> Trailing {
-        self.kin.as_ref().map_or(Trailing::Nothing, |kin| Trailing::Hello(kin.own()))
+    /// `H`: at the beginning, and when a master of our kind doubts that this node lives.
+    pub(super) fn greet(&mut self, conn: ConnId) {
+        let trailing = self.kin.as_ref().map_or(Trailing::Nothing, |kin| Trailing::Hello(kin.own()));
+        let packet = Packet::Hello { id: self.own, address: self.address.clone() };
+        self.send_with(conn, packet, trailing);
     }
 
     /// `W` came: our own name, then the questions for those who are linked already.

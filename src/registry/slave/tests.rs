@@ -52,7 +52,10 @@ fn drain(slave: &mut Slave) -> String {
             SlaveOutput::Close { conn } => format!("close {}", conn.number()),
             SlaveOutput::Dial { id, address } => format!("dial {id} {address}"),
             SlaveOutput::Kin { id } => format!("kin {id}"),
-            SlaveOutput::Relocated { id, address } => format!("relocated {id} {address}"),
+            SlaveOutput::Relocated { id, address, hello } => {
+                let life = hello.map_or(String::new(), |hello| format!(" life {}", hello.incarnation));
+                format!("relocated {id} {address}{life}")
+            }
             SlaveOutput::Published { name, handle } => format!("publish {name} {handle}"),
             SlaveOutput::Answer { waiter, answer } => format!("answer {} {answer:?}", waiter.session.bits()),
             SlaveOutput::Event(event) => format!("{event:?}"),
@@ -225,7 +228,7 @@ fn table() -> Vec<(&'static str, Event, [Expected; 4])> {
                 slave.handle_unlinked(START, id(2));
                 slave.handle_linked(START, id(3));
             },
-            [("", Apart), ("", Greeting), ("", Joining), ("", Ready)],
+            [("", Apart), ("", Greeting), ("Joined { missing: 0 }", Ready), ("", Ready)],
         ),
         (
             "too early",
@@ -308,6 +311,18 @@ fn g6_a_link_and_a_death_of_one_id_count_once() {
     assert_eq!(slave.state(), Joining);
     slave.handle_linked(START, id(8));
     assert_eq!(slave.state(), Ready);
+}
+
+#[test]
+fn g6_an_id_that_comes_again_is_a_newcomer_and_counts_as_it_did() {
+    let mut slave = in_state(Joining);
+    for packet in [Packet::Dead { id: id(7) }, newcomer(7), Packet::Dead { id: id(7) }, newcomer(7)] {
+        slave.handle_packet(START, LINK, packet);
+    }
+    assert_eq!(slave.state(), Joining);
+    slave.handle_linked(START, id(8));
+    assert_eq!(slave.state(), Ready, "the newcomer 7 waits for us, not we for it");
+    assert!(drain(&mut slave).ends_with("Joined { missing: 0 }, dial 7 host:7"));
 }
 
 #[test]

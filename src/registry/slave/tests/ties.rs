@@ -62,7 +62,7 @@ fn g11_a_master_of_our_kind_says_who_is_and_is_not_asked() {
     drain(&mut slave);
     let nine = Hello { incarnation: 19, capabilities: 0 };
     slave.handle_packet(START, LINK, Trailing::Hello(nine).behind(newcomer(9)));
-    assert_eq!(drain(&mut slave), "kin 9, dial 9 host:9");
+    assert_eq!(drain(&mut slave), "dial 9 host:9, kin 9");
     assert_eq!([2, 3, 9].map(|n| slave.hello_of(id(n))), [Some(two), None, Some(nine)]);
     // The id serves a real node now.
     slave.handle_packet(START, LINK, newcomer(9));
@@ -143,4 +143,26 @@ fn g13_what_a_lost_master_has_not_judged_is_ours() {
     hear(&mut slave, AGAIN, "A", 0x0200_0009, 50);
     slave.handle_closed(START, AGAIN);
     assert_eq!(slave.owner(&name("A")), Some(handle(0x0500_0008)));
+}
+
+#[test]
+fn g2_a_node_whose_id_another_has_says_that_it_lives() {
+    let mut slave = new();
+    join(&mut slave, LINK, 0);
+    drain(&mut slave);
+    slave.handle_packet(START, LINK, Packet::Dead { id: id(OWN) });
+    assert_eq!(drain(&mut slave), "1: H 5 here:1 hello 41");
+}
+
+#[test]
+fn g2_a_later_life_of_a_linked_node_is_told_with_its_incarnation() {
+    let mut slave = new();
+    join(&mut slave, LINK, 0);
+    slave.handle_linked(START, id(2));
+    drain(&mut slave);
+    let hello = |incarnation| Trailing::Hello(Hello { incarnation, capabilities: 0 });
+    slave.handle_packet(START, LINK, hello(12).behind(newcomer(2)));
+    assert_eq!(drain(&mut slave), "relocated 2 host:2 life 12");
+    slave.handle_packet(START, LINK, newcomer(2));
+    assert_eq!(drain(&mut slave), "relocated 2 host:2");
 }
