@@ -51,7 +51,8 @@ fn where_all_are_of_our_kind_an_id_serves_life_after_life() {
 #[test]
 fn an_id_that_the_master_refuses_is_followed_by_the_next_and_a_third_one_is_too_soon() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (lease, others, address) = (folder.path().join("lease"), folder.path().join("others"), free_address());
+    let (lease, others, address) =
+        (folder.path().join("lease"), folder.path().join("others"), free_address());
     let master = master_at(&address);
     remember(&others, 204, 1_700_000_000);
     let other = leased(&address, &others).expect("nobody has the id");

@@ -193,7 +193,7 @@ impl Nodes {
                         "answered twice, or though forgotten"
                     );
                 }
-                SlaveOutput::Published { .. } | SlaveOutput::Event(_) => {}
+                SlaveOutput::Published { .. } | SlaveOutput::Forgotten { .. } | SlaveOutput::Event(_) => {}
             }
         }
         assert_eq!(self.master.members().count() + self.guests(), self.links.len());

@@ -17,7 +17,7 @@
 use super::backoff::Backoff;
 use super::desk::{Desk, Role};
 use super::line::Line;
-use super::{ConnId, Event, Harbor};
+use super::{Action, ConnId, Event, Harbor};
 use crate::clock::Instant;
 use crate::message::HarborAnswer;
 use crate::registry::{Slave, SlaveEvent, SlaveOutput, SlaveState};
@@ -198,6 +198,7 @@ impl Harbor {
             }
             SlaveOutput::Kin { id } => self.greet_kin(id),
             SlaveOutput::Published { name, handle } => self.name_known(name, handle),
+            SlaveOutput::Forgotten { name } => self.desk.actions.push_back(Action::Retract { name }),
             SlaveOutput::Answer { waiter, answer } => self.desk.answer(waiter, answer),
             SlaveOutput::Event(event) => self.learn(event),
         }

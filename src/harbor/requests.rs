@@ -3,10 +3,20 @@
 use super::waiters::Subject;
 use super::{Action, Failure, Harbor, Phase};
 use crate::clock::Instant;
+use crate::limits::SERVICE_ID_VACANT;
 use crate::message::{
     Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Name, NameEntry, Status, Waiter,
 };
 use crate::registry::kin_of;
+
+/// A name of nobody has no owner that a service could use.
+fn owner_of(handle: Handle) -> Handle {
+    if handle.local() == SERVICE_ID_VACANT { Handle::NONE } else { handle }
+}
+
+fn as_answer(owner: Handle) -> HarborAnswer {
+    if owner.is_none() { HarborAnswer::NotFound } else { HarborAnswer::Found(owner) }
+}
 
 impl Harbor {
     /// A service asks something.
@@ -20,6 +30,12 @@ impl Harbor {
                     self.desk.wake_at(deadline);
                 }
             }
+            HarborRequest::Unregister { .. } | HarborRequest::Ended { .. } if self.desk.leaving => {}
+            HarborRequest::Unregister { name, handle } => {
+                self.control.slave.handle_unregister(now, name, handle);
+            }
+            HarborRequest::Ended { handle } => self.control.slave.handle_ended(now, handle),
+            HarborRequest::Watch { name, known, waiter } => self.watch(name, known, waiter),
             HarborRequest::Query { name, waiter, deadline } => self.query(name, waiter, deadline),
             HarborRequest::Link { harbor, waiter } => self.wait_for_loss(harbor, waiter),
             HarborRequest::Connect { harbor, waiter } => self.wait_for_link(harbor, waiter),
@@ -86,6 +102,21 @@ impl Harbor {
             self.send(Envelope { dest: owner, ..envelope });
         }
         self.desk.actions.push_back(Action::Publish { name, handle: owner });
+        while let Some(waiter) = self.desk.waiters.pop_name(name, owner_of(owner)) {
+            self.desk.answer(waiter, as_answer(owner_of(owner)));
+        }
+    }
+
+    /// Waits for another owner of a name than the asking service knows.
+    fn watch(&mut self, name: Name, known: Handle, waiter: Waiter) {
+        let present = owner_of(self.control.slave.owner(&name).unwrap_or_default());
+        if present != owner_of(known) {
+            self.desk.answer(waiter, as_answer(present));
+        } else if self.desk.leaving {
+            self.desk.answer(waiter, HarborAnswer::Down);
+        } else {
+            self.wait(Subject::Name(name, present), waiter);
+        }
     }
 
     fn query(&mut self, name: Name, waiter: Waiter, deadline: Instant) {

@@ -689,3 +689,31 @@ fn inputs_for_connections_that_are_closed_do_nothing() {
     assert_eq!(bench.take(), "");
     assert!(bench.harbor.outbox(link).is_none());
 }
+
+#[test]
+fn who_watches_a_name_is_told_of_every_other_owner_once() {
+    let (mut bench, control) = Bench::member();
+    let name: Name = "DB".parse().unwrap();
+    let [two, three] = [0x0200_0008, 0x0300_0008].map(Handle::from_bits);
+    let watch = |known, session| HarborRequest::Watch { name, known, waiter: waiter(session) };
+    bench.ask(watch(two, 1));
+    assert_eq!(bench.take(), "1: NotFound", "it knows of one that is none");
+    bench.ask(watch(Handle::NONE, 2));
+    bench.ask(watch(Handle::NONE, 3));
+    bench.ask(HarborRequest::Forget { waiter: waiter(3) });
+    bench.packet(control, &named("DB", two.bits()));
+    assert_eq!(bench.take(), "publish DB :02000008, 2: Found(:02000008)");
+    bench.ask(watch(two, 4));
+    bench.packet(control, &named("DB", two.bits()));
+    assert_eq!(bench.take(), "", "nothing new");
+    bench.packet(control, &named("DB", 0x0200_0006));
+    assert_eq!(bench.take(), "publish DB :02000006, 4: NotFound");
+    bench.ask(watch(Handle::NONE, 5));
+    bench.packet(control, &named("DB", 0x0300_0006));
+    assert_eq!(bench.take(), "publish DB :03000006", "it is nobody's still");
+    bench.ask(watch(two, 6));
+    bench.ask(watch(Handle::NONE, 7));
+    assert_eq!(bench.take(), "6: NotFound");
+    bench.packet(control, &named("DB", three.bits()));
+    assert_eq!(bench.take(), "publish DB :03000008, 5: Found(:03000008), 7: Found(:03000008)");
+}

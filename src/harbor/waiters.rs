@@ -1,8 +1,9 @@
-//! Services that asked to be told about a link or about the master. (Who asks for a name waits in `registry`.)
+//! Services that asked to be told about a link, about the master, or about another owner of a name. (Who asks for its owner waits in
+//! `registry`.)
 
 use super::pending::KeyHash;
 use crate::limits::WAITERS_MAX;
-use crate::message::{Handle, HarborId, Session, Waiter};
+use crate::message::{Handle, HarborId, Name, Session, Waiter};
 use std::collections::{BTreeMap, HashMap};
 
 /// What is waited for.
@@ -14,6 +15,8 @@ pub(super) enum Subject {
     Link(HarborId),
     /// The link to the master is lost.
     Master,
+    /// A name has another owner than this; [`Handle::NONE`]: nobody.
+    Name(Name, Handle),
 }
 
 /// There are [`WAITERS_MAX`] waiters.
@@ -52,6 +55,15 @@ impl Waiters {
     pub(super) fn pop(&mut self, subject: Subject) -> Option<Waiter> {
         let mut places = self.places.range((subject, 0)..=(subject, u64::MAX));
         let place = *places.next()?.0;
+        self.remove(place)
+    }
+
+    /// The first who waits for another owner of the name than one that is not this.
+    pub(super) fn pop_name(&mut self, name: Name, owner: Handle) -> Option<Waiter> {
+        let all = (Subject::Name(name, Handle::NONE), 0)
+            ..=(Subject::Name(name, Handle::from_bits(u32::MAX)), u64::MAX);
+        let is_told = |place: &&Place| place.0 != Subject::Name(name, owner);
+        let place = *self.places.range(all).map(|(place, _)| place).find(is_told)?;
         self.remove(place)
     }
 

@@ -31,6 +31,27 @@ pub enum HarborRequest {
         /// Who is told the result.
         waiter: Waiter,
     },
+    /// A service of this node gives up a global name.
+    Unregister {
+        /// The name.
+        name: Name,
+        /// Its owner; nothing happens if that is another.
+        handle: Handle,
+    },
+    /// A service of this node ended, and its global names with it.
+    Ended {
+        /// The service.
+        handle: Handle,
+    },
+    /// Answered when the name has another owner than the asking service knows: `Found`, or `NotFound` if it is nobody's.
+    Watch {
+        /// The name.
+        name: Name,
+        /// Its owner as far as that service knows; [`Handle::NONE`]: nobody.
+        known: Handle,
+        /// Who is told.
+        waiter: Waiter,
+    },
     /// Who has this name? Answered when it is known, or at the deadline.
     Query {
         /// The name.
@@ -59,7 +80,7 @@ pub enum HarborRequest {
         /// Who is told.
         waiter: Waiter,
     },
-    /// The asking service no longer waits (its deadline passed): forget its `Query`, `Link`, `Connect` or `LinkMaster`.
+    /// The asking service no longer waits (its deadline passed): forget its `Query`, `Watch`, `Link`, `Connect` or `LinkMaster`.
     Forget {
         /// Who waited.
         waiter: Waiter,

@@ -370,7 +370,12 @@ impl Helm {
                     self.note_delivered(now, delivered);
                 }
                 Action::Answer { waiter, answer } => self.inlet.answer(waiter, answer),
-                Action::Publish { name, handle } => self.inlet.publish(name, handle),
+                Action::Publish { name, handle } => {
+                    // It ended before the master had said that the name is its.
+                    if !self.inlet.publish(name, handle) {
+                        self.harbor.handle_request(now, HarborRequest::Ended { handle });
+                    }
+                }
                 Action::Retract { name } => self.inlet.retract(name),
                 Action::Event(event) => {
                     journal::log(&event);

@@ -282,6 +282,16 @@ impl Node {
         }
     }
 
+    /// A service of this node gives up a global name; nothing happens if it does not have it. Names that a service has when it
+    /// ends are given up then.
+    ///
+    /// # Errors
+    /// [`Error::Name`].
+    pub fn unregister_global<S>(&self, name: &str, service: &Addr<S>) -> Result<(), Error> {
+        self.runtime.unregister_global(name.parse()?, service.handle());
+        Ok(())
+    }
+
     /// Gives a service of this node a local name (`.name`).
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod lives;
 
 use super::bounds::Bounds;
 use super::kin::{kin_handle, kin_name};
+use super::names::is_nobody;
 use super::tenure::{Claim, Epochs, Tenure};
 use crate::clock::Instant;
 use crate::limits::{SERVICE_ID_VACANT, VACANT_NAMES_MAX};
@@ -20,7 +21,7 @@ use crate::message::{Handle, HarborId};
 use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use lives::{Coming, Lives};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The master's machine; its rules G1–G5 are in the [module's text](super).
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Master {
     /// Every id that ever was a member's (G2).
     lives: Lives,
     names: BTreeMap<PacketName, Owner>,
+    /// Names of nobody, which make room for others.
+    vacant: BTreeSet<PacketName>,
     epochs: Epochs,
     outputs: VecDeque<MasterOutput>,
 }
@@ -126,6 +129,13 @@ pub enum MasterEvent {
         /// How many.
         names: usize,
     },
+    /// A name ended with its service, or was given up (G16).
+    NameEnded {
+        /// The name.
+        name: PacketName,
+        /// Where calls to it get their errors from.
+        nobody: Handle,
+    },
     /// A registration lost against a live owner (G3).
     NameTaken {
         /// The name.
@@ -188,6 +198,7 @@ impl Master {
             members: BTreeMap::new(),
             lives: Lives::default(),
             names: BTreeMap::new(),
+            vacant: BTreeSet::new(),
             epochs: Epochs::new(bounds.tie_time_max),
             outputs: VecDeque::new(),
         }
@@ -237,6 +248,9 @@ impl Master {
                 let id = *id;
                 // Only our kind has epochs, and only for names of its own.
                 let is_trusted = self.is_kin(conn) && handle.harbor() == id;
+                if handle.harbor() == id && is_nobody(handle) {
+                    return self.end_name((conn, id), name, handle);
+                }
                 let claim = Claim::of(if is_trusted { trailing } else { Trailing::Nothing });
                 self.register(now, (conn, id), name, handle, claim);
             }
@@ -275,7 +289,7 @@ impl Master {
             return;
         }
         for name in &names {
-            self.names.insert(name.clone(), Owner { handle: stand_in, tenure: None });
+            self.put(name.clone(), Owner { handle: stand_in, tenure: None });
             self.broadcast(&Packet::Name { name: name.clone(), handle: stand_in }, Trailing::Nothing);
         }
         self.event(MasterEvent::Vacated { id, stand_in, names: names.len() });
@@ -456,13 +470,13 @@ impl Master {
     ) {
         let news = Packet::Name { name: name.clone(), handle };
         let tenure = match self.names.get(&name).copied() {
-            None if self.names.len() >= self.bounds.names_max || !news.fits() => {
+            None if !self.has_room() || !news.fits() => {
                 return self.event(MasterEvent::NameDropped { name, handle });
             }
             Some(Owner { handle: before, tenure: Some(tenure) }) if before == handle => {
                 let tenure = Some(self.epochs.renew(now, (claim, sender), tenure));
                 let owner = Owner { handle, tenure };
-                self.names.insert(name, owner);
+                self.put(name, owner);
                 return self.send(conn, news, owner.told());
             }
             Some(owner) if !self.may_take(now, owner, (handle, claim), sender) => {
@@ -480,9 +494,44 @@ impl Master {
             None | Some(_) => self.epochs.confirm(now, claim),
         };
         let owner = Owner { handle, tenure: Some(tenure) };
-        self.names.insert(name.clone(), owner);
+        self.put(name.clone(), owner);
         self.broadcast(&news, owner.told());
         self.event(MasterEvent::Named { name, handle });
+    }
+
+    /// G16. A name that this master does not know ended while there was none: others may know it.
+    fn end_name(&mut self, (conn, sender): (ConnId, HarborId), name: PacketName, nobody: Handle) {
+        let news = Packet::Name { name: name.clone(), handle: nobody };
+        match self.names.get(&name).copied() {
+            Some(owner) if owner.handle.harbor() != sender => return self.answer(conn, name),
+            Some(_) => {}
+            None if self.is_kin(conn) && self.has_room() => {}
+            None => return,
+        }
+        if !news.fits() {
+            return self.event(MasterEvent::NameDropped { name, handle: nobody });
+        }
+        self.put(name.clone(), Owner { handle: nobody, tenure: None });
+        self.broadcast(&news, Trailing::Nothing);
+        self.event(MasterEvent::NameEnded { name, nobody });
+    }
+
+    /// Whether one more name can be remembered; one of nobody makes room for it.
+    fn has_room(&mut self) -> bool {
+        if self.names.len() >= self.bounds.names_max
+            && let Some(vacant) = self.vacant.pop_first()
+        {
+            self.names.remove(&vacant);
+        }
+        self.names.len() < self.bounds.names_max
+    }
+
+    fn put(&mut self, name: PacketName, owner: Owner) {
+        match is_nobody(owner.handle) {
+            true => self.vacant.insert(name.clone()),
+            false => self.vacant.remove(&name),
+        };
+        self.names.insert(name, owner);
     }
 
     /// Whether `sender` may give a name of `owner` to `handle`: the owner's node is gone, or it is the sender itself (G4), or

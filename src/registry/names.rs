@@ -1,9 +1,10 @@
 //! The names that one node knows, registers and waits for.
 //!
 //! ```text
-//! known   name ─► owner, epoch                  what the last N said, or our own registration
+//! known   name ─► owner, epoch                  what the last N said, or our own registration; vacant: those of nobody
 //! own     name ─► our service                   what the next master must hear; contested: what newcomers must
-//! wanted  name ─► waiters, held                 no name is both known and wanted
+//! ended   name                                  what our services had, and no master has heard of its end
+//! wanted  name ─► waiters, held                 no name is both wanted and known to be somebody's
 //!           ▲
 //! by_waiter (source, session, ticket)           to forget one
 //! by_time   (deadline, ticket)                  to expire them
@@ -11,7 +12,7 @@
 
 use super::bounds::Bounds;
 use crate::clock::Instant;
-use crate::limits::CONTESTED_NAMES_MAX;
+use crate::limits::{CONTESTED_NAMES_MAX, SERVICE_ID_VACANT};
 use crate::message::{Handle, Name, Session, Waiter};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(super) struct Names {
     known: BTreeMap<Name, Owner>,
+    /// Names that are known to be nobody's: they make room for others.
+    vacant: BTreeSet<Name>,
+    /// Own names whose services gave them up, or ended, while no master could be told.
+    ended: BTreeSet<Name>,
     own: BTreeMap<Name, Handle>,
     /// Own names that had another owner before, as far as this node knows (G10).
     contested: BTreeSet<Name>,
@@ -75,6 +80,11 @@ pub(super) enum Asked {
     Full,
 }
 
+/// Whether a handle is no service: the name that has it is nobody's.
+pub(super) fn is_nobody(handle: Handle) -> bool {
+    handle.local() == SERVICE_ID_VACANT
+}
+
 impl Names {
     pub(super) fn owner(&self, name: &Name) -> Option<Handle> {
         self.known.get(name).map(|owner| owner.handle)
@@ -113,6 +123,23 @@ impl Names {
         self.contested.clear();
     }
 
+    /// Names whose end no master has heard of; it is about to.
+    pub(super) fn take_ended(&mut self) -> BTreeSet<Name> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// No master could be told that our service has the name no more.
+    pub(super) fn note_ended(&mut self, name: Name, bounds: &Bounds) {
+        if self.ended.len() < bounds.names_max {
+            self.ended.insert(name);
+        }
+    }
+
+    /// Own names of this service.
+    pub(super) fn of(&self, handle: Handle) -> Vec<Name> {
+        self.own.iter().filter(|(_, owner)| **owner == handle).map(|(name, _)| *name).collect()
+    }
+
     pub(super) fn wanted(&self) -> impl Iterator<Item = Name> {
         self.wanted.keys().copied()
     }
@@ -128,6 +155,7 @@ impl Names {
         let before = before.filter(|before| before.handle.harbor() == handle.harbor());
         let learnt = self.learn(name, handle, before.and_then(|before| before.epoch), bounds);
         self.own.insert(name, handle);
+        self.ended.remove(&name);
         if is_contested {
             self.repeat(name);
         }
@@ -147,7 +175,7 @@ impl Names {
         }
     }
 
-    /// Our service gives the name up. Its owner stays known until there is another. Whether it had the name.
+    /// Our service gives the name up. Whether it had the name.
     pub(super) fn unregister(&mut self, name: &Name, handle: Handle) -> bool {
         let had = self.own.get(name) == Some(&handle);
         if had {
@@ -169,9 +197,15 @@ impl Names {
             owner.epoch = epoch.or(owner.epoch);
             return Learnt::Same;
         }
-        let waiters = self.answer(&name);
-        if self.has_room(&name, bounds) {
+        let has_room = self.has_room(&name, bounds);
+        let waiters = match is_nobody(handle) {
+            true if !has_room => return Learnt::Full,
+            true => self.answer_nobody(&name),
+            false => self.answer(&name),
+        };
+        if has_room {
             self.known.insert(name, Owner { handle, epoch });
+            self.note_vacant(name, handle);
         } else if waiters.is_none() {
             return Learnt::Full;
         }
@@ -182,7 +216,8 @@ impl Names {
 
     /// Somebody waits until the deadline for the name's owner.
     pub(super) fn ask(&mut self, name: Name, waiter: Waiter, deadline: Instant, bounds: &Bounds) -> Asked {
-        if self.by_waiter.len() >= bounds.name_waiters_max && !self.known.contains_key(&name) {
+        let is_known = self.owner(&name).is_some_and(|owner| !is_nobody(owner));
+        if self.by_waiter.len() >= bounds.name_waiters_max && !is_known {
             return Asked::Full;
         }
         let asked = self.want(name, bounds);
@@ -198,6 +233,9 @@ impl Names {
 
     /// Messages are held for the name until [`Names::release`].
     pub(super) fn hold(&mut self, name: Name, bounds: &Bounds) -> Asked {
+        if let Some(handle) = self.owner(&name) {
+            return Asked::Known(handle);
+        }
         let asked = self.want(name, bounds);
         if let Some(wanted) = self.wanted.get_mut(&name) {
             wanted.held = true;
@@ -242,8 +280,40 @@ impl Names {
         self.known.len() < bounds.names_max || self.known.contains_key(name)
     }
 
+    fn note_vacant(&mut self, name: Name, handle: Handle) {
+        match is_nobody(handle) {
+            true => self.vacant.insert(name),
+            false => self.vacant.remove(&name),
+        };
+    }
+
+    /// Whether it was known that nobody has the name; now nothing is known of it.
+    pub(super) fn forget_vacant(&mut self, name: &Name) -> bool {
+        let was_vacant = self.vacant.remove(name);
+        if was_vacant {
+            self.known.remove(name);
+        }
+        was_vacant
+    }
+
+    /// Names that are known to be nobody's.
+    pub(super) fn vacant(&self) -> Vec<Name> {
+        self.vacant.iter().copied().collect()
+    }
+
+    /// Forgets a name of nobody if there is no room for this one. What was forgotten.
+    pub(super) fn make_room(&mut self, name: &Name, bounds: &Bounds) -> Option<Name> {
+        if self.has_room(name, bounds) {
+            return None;
+        }
+        let vacant = self.vacant.pop_first()?;
+        self.known.remove(&vacant);
+        Some(vacant)
+    }
+
     fn want(&mut self, name: Name, bounds: &Bounds) -> Asked {
-        if let Some(handle) = self.owner(&name) {
+        let owner = self.owner(&name);
+        if let Some(handle) = owner.filter(|handle| !is_nobody(*handle)) {
             return Asked::Known(handle);
         }
         if self.wanted.contains_key(&name) {
@@ -253,7 +323,16 @@ impl Names {
             return Asked::Full;
         }
         self.wanted.insert(name, Wanted::default());
-        Asked::First
+        // Who knows that a name is nobody's hears of the next owner without asking.
+        if owner.is_some() { Asked::Again } else { Asked::First }
+    }
+
+    /// The name is nobody's: what is held for it goes there and fails, who asks for its owner waits on.
+    fn answer_nobody(&mut self, name: &Name) -> Option<Vec<Waiter>> {
+        let wanted = self.wanted.get_mut(name)?;
+        wanted.held = false;
+        self.drop_unwanted(name);
+        Some(Vec::new())
     }
 
     /// The name is wanted no more; its waiters in the order in which they asked.

@@ -3,6 +3,7 @@
 
 mod ties;
 
+use super::names::is_nobody;
 use super::*;
 use crate::clock::Instant;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Session, Waiter};
@@ -417,6 +418,7 @@ impl Watched {
                     }
                     self.held.remove(&name);
                 }
+                SlaveOutput::Forgotten { name } => assert!(self.published.remove(&name).is_some(), "{name}"),
                 SlaveOutput::Answer { waiter, answer } => {
                     assert!(self.waiting.remove(&waiter.session.bits()), "{answer:?} for nobody, or twice");
                 }
@@ -486,6 +488,8 @@ enum ClusterOp {
     Up(usize),
     Down(usize),
     Register(usize, u8, u8),
+    /// The service of this slave that has the name, if one has, gives it up.
+    End(usize, u8),
     Cut(usize),
 }
 
@@ -496,6 +500,7 @@ fn cluster_op() -> impl Strategy<Value = ClusterOp> {
         8 => slave().prop_map(ClusterOp::Up),
         8 => slave().prop_map(ClusterOp::Down),
         6 => (slave(), 0..3u8, 0..2u8).prop_map(|(slave, name, local)| ClusterOp::Register(slave, name, local)),
+        2 => (slave(), 0..3u8).prop_map(|(slave, name)| ClusterOp::End(slave, name)),
         1 => slave().prop_map(ClusterOp::Cut),
     ]
 }
@@ -553,6 +558,12 @@ impl Cluster {
                 let waiter = Waiter { source: Handle::NONE, session: Session::NONE };
                 self.nodes[n].slave.handle_register(at(0), name(text), handle(n as u8 + 1, local), waiter);
             }
+            ClusterOp::End(n, text) => {
+                let node = &mut self.nodes[n];
+                if let Some(owner) = node.own.remove(&name(text)) {
+                    node.slave.handle_unregister(at(0), name(text), owner);
+                }
+            }
             ClusterOp::Cut(n) => {
                 if let Some(conn) = self.nodes[n].conn {
                     self.master.handle_closed(at(0), conn);
@@ -601,10 +612,17 @@ impl Cluster {
                     SlaveOutput::Event(SlaveEvent::NameLost { name, .. }) => {
                         node.own.remove(&name);
                     }
-                    SlaveOutput::Published { name, handle } if handle.harbor().get() == node.id => {
+                    SlaveOutput::Published { name, handle }
+                        if handle.harbor().get() == node.id && !is_nobody(handle) =>
+                    {
                         node.own.insert(name, handle);
                     }
+                    // Before it came back from the master, the end of the name overtook its beginning.
+                    SlaveOutput::Published { name, handle } if is_nobody(handle) => {
+                        node.own.remove(&name);
+                    }
                     SlaveOutput::Published { .. }
+                    | SlaveOutput::Forgotten { .. }
                     | SlaveOutput::Dial { .. }
                     | SlaveOutput::Relocated { .. }
                     | SlaveOutput::Kin { .. }

@@ -13,18 +13,21 @@
 //! In every state services register names and ask for them, and the driver reports which links are up.
 
 mod claims;
+mod ends;
+mod kept;
 mod kinship;
 mod vacancy;
 
 use super::bounds::Bounds;
 use super::ids::IdSet;
 use super::kin::{Kin, kin_of};
-use super::names::{Asked, Learnt, Names};
+use super::names::{Asked, Learnt, Names, is_nobody};
 use crate::clock::Instant;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
 use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use claims::Claims;
+use kept::Kept;
 use std::collections::VecDeque;
 use vacancy::Vacancies;
 
@@ -56,20 +59,22 @@ pub struct Slave {
 #[derive(Debug)]
 enum State {
     Apart,
-    Greeting { conn: ConnId, deadline: Instant },
+    Greeting {
+        conn: ConnId,
+        deadline: Instant,
+    },
     /// `counted`: members of before that have linked or were reported dead, one of the `n` each. An id that comes again while we
     /// join is a newcomer, which waits for us: it is not one of them any more.
-    Joining { conn: ConnId, deadline: Instant, n: u8, counted: IdSet, kept: Kept },
-    Ready { conn: ConnId },
-}
-
-/// What came while the node was not ready.
-#[derive(Debug, Default)]
-struct Kept {
-    /// At most one per id.
-    newcomers: Vec<(HarborId, String)>,
-    /// In order; bounded as the table of names is.
-    names: Vec<(Name, Handle, Option<u64>)>,
+    Joining {
+        conn: ConnId,
+        deadline: Instant,
+        n: u8,
+        counted: IdSet,
+        kept: Kept,
+    },
+    Ready {
+        conn: ConnId,
+    },
 }
 
 /// The state of the control link.
@@ -130,6 +135,11 @@ pub enum SlaveOutput {
         name: Name,
         /// The owner.
         handle: Handle,
+    },
+    /// Nobody has the name, and that is forgotten to make room for others.
+    Forgotten {
+        /// The name.
+        name: Name,
     },
     /// Tell the waiter.
     Answer {
@@ -320,12 +330,6 @@ impl Slave {
         } else if self.take(name, handle, waiter) {
             self.send_if_ready(Packet::Register { name: name.into(), handle });
         }
-    }
-
-    /// A service of this node gives up a name, or ended with it. Skynet's wire has no word for that: the owner stays
-    /// known, calls to it fail, and another service of this node may take the name.
-    pub fn handle_unregister(&mut self, _now: Instant, name: Name, handle: Handle) {
-        self.names.unregister(&name, handle);
     }
 
     /// A service asks for the owner of a name. It is answered exactly once: `Found`, `NotFound` at the deadline, or `Full`;
@@ -520,7 +524,7 @@ impl Slave {
         if is_untold && self.has_kin_master() {
             return self.claims.note_verdict(name, handle, epoch);
         }
-        if self.hear_of_vacancy(&name, handle) {
+        if self.claims.pop_outdated(&name) || self.hear_of_vacancy(&name, handle) {
             return;
         }
         if is_untold && !self.is_rival(handle) {
@@ -533,10 +537,16 @@ impl Slave {
             }
             State::Joining { .. } => self.event(SlaveEvent::NameDropped { name }),
             State::Apart | State::Greeting { .. } | State::Ready { .. } => {
-                let learnt = self.names.learn(name, handle, epoch, &self.bounds);
-                self.report(name, handle, learnt);
+                self.learn(name, handle, epoch);
             }
         }
+    }
+
+    /// The name has this owner.
+    fn learn(&mut self, name: Name, handle: Handle, epoch: Option<u64>) {
+        self.make_room(&name);
+        let learnt = self.names.learn(name, handle, epoch, &self.bounds);
+        self.report(name, handle, learnt);
     }
 
     /// `D`.
@@ -583,9 +593,12 @@ impl Slave {
         self.state = State::Ready { conn };
         // Links of an earlier join may be to nodes that this master does not count.
         self.knows_all = missing == 0 && !self.was_ready && self.kin.is_some();
-        self.was_ready = true;
+        if std::mem::replace(&mut self.was_ready, true) {
+            self.doubt_known();
+        }
         self.event(SlaveEvent::Joined { missing });
         self.use_kept(kept);
+        self.tell_ended(conn);
         if self.kin.is_some() {
             self.claim_own();
         } else {
@@ -667,21 +680,6 @@ impl SlaveOutput {
     /// A packet with nothing behind its values.
     fn plain(conn: ConnId, packet: Packet) -> Self {
         Self::SendPacket { conn, packet, trailing: Trailing::Nothing }
-    }
-}
-
-impl Kept {
-    fn add_newcomer(&mut self, id: HarborId, address: String) {
-        self.remove_newcomer(id);
-        self.newcomers.push((id, address));
-    }
-
-    fn remove_newcomer(&mut self, id: HarborId) {
-        self.newcomers.retain(|(other, _)| *other != id);
-    }
-
-    fn has_newcomer(&self, id: HarborId) -> bool {
-        self.newcomers.iter().any(|(other, _)| *other == id)
     }
 }
 

@@ -36,6 +36,34 @@ impl<S: Service> Context<'_, S> {
         self.ask(NEVER, |waiter| HarborRequest::Register { name, handle, waiter }, then);
     }
 
+    /// Gives up a global name of this service. Names that it has when it ends are given up then.
+    pub fn unregister_global(&mut self, name: Name) {
+        self.worker.shared.unregister_global(name, self.core.handle);
+    }
+
+    /// Waits until the owner of a global name is another than `known`, of which `None` is nobody: at once if it is.
+    ///
+    /// `then` gets the present owner; or `Timeout`, `Full` if too many wait, or `PeerDown` with this node's own id if that leaves;
+    /// on a node that is alone nothing is waited for: `Denied`.
+    /// Every change is seen if each answer is followed by the next question; of several in between the last one.
+    pub fn watch_name<F>(&mut self, name: Name, known: Option<Handle>, timeout: Duration, then: F)
+    where
+        F: FnOnce(&mut S, &mut Context<'_, S>, Result<Option<Handle>, CallError>) + Send + 'static,
+    {
+        let (own, known) = (self.harbor(), known.unwrap_or_default());
+        let told = move |me: &mut S, ctx: &mut Context<'_, S>, answer: Result<HarborAnswer, CallError>| {
+            let owner = match answer {
+                Ok(HarborAnswer::Found(handle)) => Ok(Some(handle)),
+                Ok(HarborAnswer::NotFound) => Ok(None),
+                Ok(HarborAnswer::Full) => Err(CallError::Full),
+                Ok(_) => Err(CallError::PeerDown(own)),
+                Err(reason) => Err(reason),
+            };
+            then(me, ctx, owner);
+        };
+        self.ask(timeout, |waiter| HarborRequest::Watch { name, known, waiter }, told);
+    }
+
     /// Who has this global name? Skynet's `harbor.queryname`, with a deadline: waits for it until `timeout`, then
     /// [`CallError::NoName`].
     pub fn query<F>(&mut self, name: Name, timeout: Duration, then: F)

@@ -4,6 +4,7 @@ use super::address::Destination;
 use super::cell::{Cell, Control, Letter, Turn};
 use super::route::{Room, answer_envelope, post_here, substitute};
 use super::shared::{Outgoing, Shared};
+use crate::limits::SERVICE_ID_VACANT;
 use crate::message::{
     Body, CallError, Envelope, Handle, HarborAnswer, HarborRequest, Name, SendError, SendReason, Waiter,
 };
@@ -197,12 +198,15 @@ impl Inlet {
         let _ = self.deliver(answer_envelope(waiter, answer));
     }
 
-    /// The harbor learned who has a name: services send to it directly from now on.
-    pub fn publish(&self, name: Name, handle: Handle) {
-        self.shared.names.publish(name, handle);
+    /// The harbor learned who has a name: services send to it directly from now on. Whether that is no service of this node
+    /// that has ended.
+    pub fn publish(&self, name: Name, handle: Handle) -> bool {
+        let is_ours = !handle.is_remote(self.shared.harbor) && handle.local() != SERVICE_ID_VACANT;
+        self.shared.names.publish(name, handle, is_ours);
+        !is_ours || self.way.participant.find(handle.local()).is_some()
     }
 
-    /// The harbor learned that a name is not valid any more.
+    /// The harbor forgot a name.
     pub fn retract(&self, name: Name) {
         self.shared.names.retract(name);
     }
@@ -216,12 +220,18 @@ impl Inlet {
             Outgoing::Ask(
                 HarborRequest::Register { waiter, .. }
                 | HarborRequest::Query { waiter, .. }
+                | HarborRequest::Watch { waiter, .. }
                 | HarborRequest::Link { waiter, .. }
                 | HarborRequest::Connect { waiter, .. }
                 | HarborRequest::LinkMaster { waiter }
                 | HarborRequest::Status { waiter },
             ) => Some(Envelope::error(Handle::NONE, waiter.source, waiter.session, CallError::Shutdown)),
-            Outgoing::Ask(HarborRequest::Forget { .. } | HarborRequest::Leave) => None,
+            Outgoing::Ask(
+                HarborRequest::Unregister { .. }
+                | HarborRequest::Ended { .. }
+                | HarborRequest::Forget { .. }
+                | HarborRequest::Leave,
+            ) => None,
         };
         // A caller on another node learns it from its own: the links are closed.
         if let Some(refusal) = refusal.filter(|refusal| !refusal.dest.is_remote(self.shared.harbor)) {

@@ -136,7 +136,6 @@ impl Worker {
         let remains = (service.take(), core.calls.take());
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(remains)));
         self.counters.add(Count::Panics, u64::from(dropped.is_err()));
-        self.shared.names.forget(handle);
         // 3. What lies in its mailbox.
         while let Pop::Message(letter) = token.pop(&mut self.pool) {
             self.discard(letter, ending.reason);
@@ -144,6 +143,8 @@ impl Worker {
         drop(token.take_control());
         // 4. The rest when no thread can send to it any more.
         self.shared.directory.retire(token);
+        // 5. Its names, behind that: who publishes one either finds it dead or is found here.
+        self.shared.forget_names(handle);
         self.counters.add(Count::Ended, 1);
         self.shared.service_ended();
     }

@@ -258,6 +258,11 @@ impl Runtime {
         self.shared.names.register_local(name, service).then_some(()).ok_or(SpawnError::Name)
     }
 
+    /// A service of this node gives up a global name.
+    pub fn unregister_global(&self, name: crate::message::Name, service: crate::message::Handle) {
+        self.shared.unregister_global(name, service);
+    }
+
     /// The service of this node with the local name.
     pub fn local(&self, name: &str) -> Option<crate::message::Handle> {
         self.shared.names.local(name)

@@ -15,7 +15,7 @@ pub(crate) struct Names {
 struct Tables {
     locals: HashMap<Box<str>, Handle>,
     globals: HashMap<Name, Handle>,
-    /// How many entries of `locals` and `globals` each service of this node owns.
+    /// How many entries of `locals` and `globals` each service of this node owns; the rest of `globals` are other nodes'.
     owned: HashMap<Handle, u32>,
 }
 
@@ -54,14 +54,30 @@ impl Names {
         }
     }
 
-    /// The harbor learned who has a name.
-    pub(crate) fn publish(&self, name: Name, handle: Handle) {
-        self.tables.write().globals.insert(name, handle);
+    /// The harbor learned who has a name; `is_ours`: a service of this node.
+    pub(crate) fn publish(&self, name: Name, handle: Handle, is_ours: bool) {
+        let mut tables = self.tables.write();
+        let before = tables.globals.insert(name, handle);
+        tables.disown(before);
+        if is_ours {
+            *tables.owned.entry(handle).or_default() += 1;
+        }
     }
 
-    /// The harbor learned that a name is not valid any more.
+    /// The harbor forgot a name.
     pub(crate) fn retract(&self, name: Name) {
-        self.tables.write().globals.remove(&name);
+        let mut tables = self.tables.write();
+        let before = tables.globals.remove(&name);
+        tables.disown(before);
+    }
+
+    /// A service of a node that is alone gives up a global name.
+    pub(crate) fn release(&self, name: Name, handle: Handle) {
+        let mut tables = self.tables.write();
+        if tables.globals.get(&name) == Some(&handle) {
+            tables.globals.remove(&name);
+            tables.disown(Some(handle));
+        }
     }
 
     pub(crate) fn global(&self, name: Name) -> Option<Handle> {
@@ -73,14 +89,29 @@ impl Names {
         self.tables.read().globals.iter().map(|(&name, &handle)| (name, handle)).collect()
     }
 
-    /// A service ended: forgets its names.
-    pub(crate) fn forget(&self, handle: Handle) {
+    /// A service ended: forgets its names. Whether it had global ones.
+    pub(crate) fn forget(&self, handle: Handle) -> bool {
         if !self.tables.read().owned.contains_key(&handle) {
-            return;
+            return false;
         }
         let mut tables = self.tables.write();
         tables.owned.remove(&handle);
         tables.locals.retain(|_, owner| *owner != handle);
+        let before = tables.globals.len();
         tables.globals.retain(|_, owner| *owner != handle);
+        tables.globals.len() < before
+    }
+}
+
+impl Tables {
+    /// A service lost one of its names.
+    fn disown(&mut self, owner: Option<Handle>) {
+        let Some(owner) = owner else { return };
+        if let Some(count) = self.owned.get_mut(&owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.owned.remove(&owner);
+            }
+        }
     }
 }

@@ -139,6 +139,23 @@ impl Shared {
         let _ = self.send_up(lane, Outgoing::Ask(HarborRequest::Forget { waiter }), Room::Bounded);
     }
 
+    /// A service ended, and its names with it.
+    pub(super) fn forget_names(&self, handle: Handle) {
+        if self.names.forget(handle) && self.is_linked() {
+            let _ = self.send_up(0, Outgoing::Ask(HarborRequest::Ended { handle }), Room::Kept);
+        }
+    }
+
+    /// A service gives up a global name.
+    pub(super) fn unregister_global(&self, name: Name, handle: Handle) {
+        if self.is_linked() {
+            let request = HarborRequest::Unregister { name, handle };
+            let _ = self.send_up(0, Outgoing::Ask(request), Room::Kept);
+        } else {
+            self.names.release(name, handle);
+        }
+    }
+
     /// A name that this node knows becomes the handle that has it.
     pub(super) fn resolve(&self, to: Destination) -> Destination {
         match to {
@@ -197,6 +214,11 @@ impl Shared {
                 let answer = self.names.global(name).map_or(HarborAnswer::NotFound, HarborAnswer::Found);
                 Ok((waiter, answer))
             }
+            HarborRequest::Watch { name, known, waiter } => {
+                let owner = self.names.global(name);
+                let answer = owner.map_or(HarborAnswer::NotFound, HarborAnswer::Found);
+                if owner.unwrap_or_default() == known { Err(CallError::Denied) } else { Ok((waiter, answer)) }
+            }
             HarborRequest::Link { waiter, .. }
             | HarborRequest::Connect { waiter, .. }
             | HarborRequest::LinkMaster { waiter } => Ok((waiter, HarborAnswer::Down)),
@@ -210,9 +232,11 @@ impl Shared {
                 let status = Status { names, names_complete: true, ..Status::default() };
                 Ok((waiter, HarborAnswer::Status(Box::new(status))))
             }
-            HarborRequest::Send { .. } | HarborRequest::Forget { .. } | HarborRequest::Leave => {
-                Err(CallError::Denied)
-            }
+            HarborRequest::Send { .. }
+            | HarborRequest::Unregister { .. }
+            | HarborRequest::Ended { .. }
+            | HarborRequest::Forget { .. }
+            | HarborRequest::Leave => Err(CallError::Denied),
         }
     }
 }

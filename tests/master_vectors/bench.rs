@@ -236,6 +236,7 @@ impl SlaveBench {
                 SlaveOutput::Dial { id, .. } => self.dials.push(id.get()),
                 SlaveOutput::Event(event) => self.events.push(event),
                 SlaveOutput::Published { .. }
+                | SlaveOutput::Forgotten { .. }
                 | SlaveOutput::Answer { .. }
                 | SlaveOutput::Relocated { .. }
                 | SlaveOutput::Kin { .. } => {}

@@ -179,6 +179,7 @@ fn words_are_found() {
         ("src/net/mod.rs", "let (tx, rx) = channel();".into()),
         ("src/net/mod.rs", "#[allow(dead_code)]\nfn f() {}".into()),
         ("src/net/mod.rs", "#[cfg(test)]\nmod tests {\n#[ignore]\nfn f() {}\n}".into()),
+        ("node/tests/skynet/names.rs", "#[test]\n#[ignore = \"not yet\"]\nfn f() {}".into()),
     ] {
         assert!(breaks(words, path, &text), "{path}: {text}");
     }

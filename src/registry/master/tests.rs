@@ -37,6 +37,7 @@ fn drain(master: &mut Master) -> String {
             }
             MasterOutput::Close { conn } => format!("close {}", conn.number()),
             MasterOutput::Event(event) => match event {
+                MasterEvent::NameEnded { name, nobody } => format!("{name:?} ended: {nobody}"),
                 MasterEvent::Joined { id, .. } => format!("joined {id}"),
                 MasterEvent::Left { id, fault: None } => format!("left {id}"),
                 MasterEvent::Left { id, fault: Some(fault) } => format!("left {id} {fault:?}"),
@@ -516,4 +517,53 @@ fn g2_a_living_member_is_asked_before_its_id_goes_to_another_life() {
     }
     let mut master = kin_master_of(&[(1, Some(101)), (2, Some(102))]);
     assert_eq!(come(&mut master, START, 10, 2, 101), "close 10, OldLife(HarborId(2))", "not asked for that");
+}
+
+/// Members 1 to 3 of our kind, and 4, which is real.
+fn of_kin() -> Master {
+    let mut master = Master::new(Bounds { names_max: 3, ..Bounds::default() });
+    master.seek_kin(Hello { incarnation: 9, capabilities: 0 });
+    for n in 1..=4u8 {
+        let about = Trailing::Hello(Hello { incarnation: n.into(), capabilities: 0 });
+        let about = if n == 4 { Trailing::Nothing } else { about };
+        master.handle_accepted(START, conn(n.into()));
+        master.handle_packet(START, conn(n.into()), about.behind(hello(n)));
+    }
+    drain(&mut master);
+    master
+}
+
+fn told(master: &mut Master, from: u64, packet: Packet) -> String {
+    master.handle_packet(START, conn(from), packet);
+    drain(master)
+}
+
+#[test]
+fn g16_the_node_that_has_a_name_ends_it_and_nobody_else() {
+    let mut master = of_kin();
+    told(&mut master, 2, register("A", 0x0200_0008));
+    let refused = told(&mut master, 3, register("A", 0x0300_0006));
+    assert!(refused.starts_with("3: N \"A\" :02000008"), "{refused}");
+    let forged = told(&mut master, 3, register("A", 0x0200_0006));
+    assert!(forged.starts_with("3: N \"A\" :02000008"), "{forged}");
+    let ended: Vec<String> = (1..=4).map(|n| format!("{n}: N \"A\" :02000006")).collect();
+    assert_eq!(
+        told(&mut master, 2, register("A", 0x0200_0006)),
+        format!("{}, \"A\" ended: :02000006", ended.join(", "))
+    );
+    assert!(told(&mut master, 3, register("A", 0x0300_0008)).ends_with("named \"A\" :03000008"));
+    assert!(told(&mut master, 2, register("A", 0x0200_0008)).ends_with("taken :03000008 :02000008"));
+}
+
+#[test]
+fn g16_an_end_that_this_master_did_not_see_begin_is_passed_on_and_takes_no_room() {
+    let mut master = of_kin();
+    assert!(told(&mut master, 2, register("A", 0x0200_0006)).ends_with("\"A\" ended: :02000006"));
+    assert_eq!(told(&mut master, 4, register("X", 0x0400_0006)), "", "nobody was told by a real node");
+    for text in ["B", "C", "D"] {
+        assert!(told(&mut master, 2, register(text, 0x0200_0008)).contains("named"), "{text}");
+    }
+    assert_eq!(master.names().count(), 3);
+    assert_eq!(told(&mut master, 2, register("E", 0x0200_0008)), "dropped");
+    assert_eq!(told(&mut master, 3, register("E", 0x0300_0006)), "");
 }

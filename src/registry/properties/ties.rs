@@ -1,6 +1,7 @@
 //! G13: whoever was confirmed first has the name, in whatever order the registrations come again.
 
 use super::*;
+use crate::limits::SERVICE_ID_VACANT;
 use crate::wire::{Hello, Trailing};
 
 fn life(incarnation: u64) -> Hello {
@@ -23,41 +24,58 @@ fn orders(len: usize) -> Vec<Vec<usize>> {
     shorter.into_iter().flat_map(places).collect()
 }
 
-/// Who has the name after nodes 1, 2, … registered it again in this order, each with its epoch; and whether all
-/// who were told believe the same.
-fn owner_after(epochs: &[u64], order: &[usize], new: Option<usize>) -> u8 {
-    let mut master = Master::new(Bounds::default());
-    master.seek_kin(life(9));
-    let id_of = |index: usize| index as u8 + 1;
-    for index in 0..=epochs.len() {
-        let conn = ConnId::new(u64::from(id_of(index)));
-        master.handle_accepted(at(0), conn);
-        master.handle_packet(at(0), conn, Trailing::Hello(life(1)).behind(hello(id_of(index))));
+/// A master that began again, its members 1, 2, …, and what it told each of one name.
+struct Replays {
+    master: Master,
+    told: BTreeMap<u64, Handle>,
+}
+
+impl Replays {
+    fn new(members: usize) -> Self {
+        let mut master = Master::new(Bounds::default());
+        master.seek_kin(life(9));
+        for id in 1..=members as u8 {
+            let conn = ConnId::new(id.into());
+            master.handle_accepted(at(0), conn);
+            master.handle_packet(at(0), conn, Trailing::Hello(life(1)).behind(hello(id)));
+        }
+        Self { master, told: BTreeMap::new() }
     }
-    let mut told: BTreeMap<u64, Handle> = BTreeMap::new();
-    let mut register = |index: usize, trailing: Trailing| {
-        let packet = Packet::Register { name: packet_name(0), handle: handle(id_of(index), 0) };
-        master.handle_packet(at(1), ConnId::new(u64::from(id_of(index))), trailing.behind(packet));
-        while let Some(output) = master.poll_output() {
+
+    fn register(&mut self, index: usize, handle: Handle, trailing: Trailing) {
+        let packet = Packet::Register { name: packet_name(0), handle };
+        self.master.handle_packet(at(1), ConnId::new(index as u64 + 1), trailing.behind(packet));
+        while let Some(output) = self.master.poll_output() {
             match output {
                 MasterOutput::SendPacket { conn, packet: Packet::Name { name, handle }, .. }
                     if name == packet_name(0) =>
                 {
-                    told.insert(conn.number(), handle);
+                    self.told.insert(conn.number(), handle);
                 }
                 MasterOutput::SendPacket { .. } | MasterOutput::Event(_) => {}
                 MasterOutput::Close { conn } => panic!("{conn:?} is closed"),
             }
         }
-    };
+    }
+
+    fn owner(&self) -> Option<Handle> {
+        self.master.names().find(|(name, _)| **name == packet_name(0)).map(|(_, handle)| handle)
+    }
+}
+
+/// Who has the name after nodes 1, 2, … registered it again in this order, each with its epoch; and whether all
+/// who were told believe the same.
+fn owner_after(epochs: &[u64], order: &[usize], new: Option<usize>) -> u8 {
+    let mut cluster = Replays::new(epochs.len() + 1);
+    let own = |index: usize| handle(index as u8 + 1, 0);
     for (turn, index) in order.iter().enumerate() {
         if new == Some(turn) {
-            register(epochs.len(), Trailing::Nothing);
+            cluster.register(epochs.len(), own(epochs.len()), Trailing::Nothing);
         }
-        register(*index, Trailing::Epoch(epochs[*index]));
+        cluster.register(*index, own(*index), Trailing::Epoch(epochs[*index]));
     }
-    let owners: BTreeSet<Handle> = told.values().copied().collect();
-    assert_eq!(owners.len(), 1, "{told:?}");
+    let owners: BTreeSet<Handle> = cluster.told.values().copied().collect();
+    assert_eq!(owners.len(), 1, "{:?}", cluster.told);
     owners.first().unwrap().harbor().get()
 }
 
@@ -76,6 +94,49 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Wherever between the registrations the end of one comes: that node does not have the name in the end, the master has told
+    /// everybody the same, and an end changes nothing for whoever else has it.
+    #[test]
+    fn every_order_of_arrival_with_an_end_leaves_one_belief(
+        epochs in prop::collection::vec(0..4u64, 1..5), ending in 0..4usize,
+    ) {
+        let ending = ending % epochs.len();
+        for order in orders(epochs.len() + 1) {
+            let end = order.iter().position(|index| *index == epochs.len()).unwrap();
+            let began = order.iter().position(|index| *index == ending).unwrap();
+            if end < began {
+                continue;
+            }
+            let mut cluster = Replays::new(epochs.len());
+            for index in order {
+                let before = cluster.owner();
+                if index == epochs.len() {
+                    cluster.register(ending, nobody(ending), Trailing::Nothing);
+                    if before.is_some_and(|owner| owner.harbor() != id_of(ending)) {
+                        prop_assert_eq!(cluster.owner(), before);
+                    }
+                } else {
+                    cluster.register(index, handle(index as u8 + 1, 0), Trailing::Epoch(epochs[index]));
+                }
+            }
+            let owner = cluster.owner().unwrap();
+            prop_assert!(owner.harbor() != id_of(ending) || is_nobody(owner));
+            prop_assert!(cluster.told.values().all(|told| *told == owner), "{:?}", cluster.told);
+        }
+    }
+}
+
+fn id_of(index: usize) -> HarborId {
+    HarborId::new(index as u8 + 1)
+}
+
+fn nobody(index: usize) -> Handle {
+    Handle::new(id_of(index), SERVICE_ID_VACANT)
 }
 
 /// The master began again within a second, so its first numbers are those of its last life.
@@ -182,7 +243,8 @@ impl Cluster {
     }
 
     fn owners(&self) -> BTreeMap<Name, Handle> {
-        self.master.names().map(|(name, handle)| (name.to_name().unwrap(), handle)).collect()
+        let owned = self.master.names().filter(|(_, handle)| !is_nobody(*handle));
+        owned.map(|(name, handle)| (name.to_name().unwrap(), handle)).collect()
     }
 }
 
@@ -200,10 +262,17 @@ proptest! {
         }
         cluster.restart(2);
         cluster.join_all();
-        let owners = cluster.owners();
+        let mut owners = cluster.owners();
         cluster.restart(3);
         for op in during {
             match op {
+                // A name that was given up is anybody's.
+                Op::Usual(ClusterOp::End(n, text)) => {
+                    if cluster.nodes[n].own.contains_key(&name(text)) {
+                        owners.remove(&name(text));
+                    }
+                    cluster.run(ClusterOp::End(n, text));
+                }
                 // Whoever is cut off from this master is dead to it.
                 Op::Usual(ClusterOp::Cut(_)) => {}
                 Op::Usual(op) => cluster.run(op),
@@ -220,7 +289,8 @@ proptest! {
             for (name, handle) in node.slave.names() {
                 // A real node does not come back to a master that began again.
                 let is_lost = handle.harbor().get() > 100;
-                prop_assert!(is_lost || after.get(&name) == Some(&handle), "node {} and name {}", node.id, name);
+                let agrees = after.get(&name).map_or(is_nobody(handle), |owner| *owner == handle);
+                prop_assert!(is_lost || agrees, "node {} and name {}", node.id, name);
             }
             for (name, handle) in &node.own {
                 prop_assert_eq!(after.get(name), Some(handle), "node {} thinks that it has {}", node.id, name);

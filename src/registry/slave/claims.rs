@@ -10,14 +10,17 @@
 //!
 //! One batch is under way at a time; what comes meanwhile goes with the next.
 //!
+//! Behind them go the names that this node knew before it lost a master of our kind: who has them may have changed unheard
+//! (G15). A real master would answer with the first owner that it ever heard, so it is not asked.
+//!
 //! A master of our kind judges by itself (G13). It is not asked for names that are registered again; they are told with
 //! their epochs, and what it said last before our own name came back is its verdict.
 
-use super::{Learnt, Slave, State};
+use super::{Learnt, Slave, SlaveOutput, State, is_nobody};
 use crate::clock::Instant;
-use crate::limits::{CLAIMS_ASKED_MAX, SERVICE_ID_VACANT};
+use crate::limits::CLAIMS_ASKED_MAX;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
-use crate::registry::kin::kin_name;
+use crate::registry::kin::{kin_name, kin_of};
 use crate::wire::control::Packet;
 use crate::wire::{ConnId, Trailing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,11 +34,18 @@ pub(super) struct Claims {
     is_asked: bool,
     asked: VecDeque<Claim>,
     waiting: VecDeque<Claim>,
+    /// Names of others, whose owners may be out of date.
+    stale: VecDeque<Name>,
     /// Names that our services have as far as this node knows, and that the present master was not told. At most one
     /// claim without a waiter for each.
     untold: BTreeSet<Name>,
     /// Names that are claimed for nobody.
     vacating: BTreeSet<Name>,
+    /// Own names that were given to nobody.
+    disputed: BTreeSet<Name>,
+    /// Names that are asked for although they are known to be nobody's: a real master answers with the first owner that it ever
+    /// heard, which is none any more.
+    outdated: BTreeSet<Name>,
     /// What a master of our kind said of those last.
     verdicts: BTreeMap<Name, (Handle, Option<u64>)>,
     /// Until then the waiters wait for the master.
@@ -62,6 +72,8 @@ enum Purpose {
     },
     /// Its owner is dead, and nobody shall have it (G14).
     Vacate,
+    /// It is ours, and was given to nobody by a node that may be of our kind: its name is asked for.
+    Dispute,
 }
 
 const AGAIN: Purpose = Purpose::Again { is_told: false };
@@ -69,7 +81,8 @@ const AGAIN: Purpose = Purpose::Again { is_told: false };
 impl Claims {
     /// Who waits, at most.
     fn waiters_len(&self) -> usize {
-        (self.asked.len() + self.waiting.len()).saturating_sub(self.untold.len() + self.vacating.len())
+        (self.asked.len() + self.waiting.len())
+            .saturating_sub(self.untold.len() + self.vacating.len() + self.disputed.len())
     }
 
     pub(super) fn is_untold(&self, name: &Name) -> bool {
@@ -83,6 +96,33 @@ impl Claims {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// The owner of a name came. Whether it is the answer of a real master for a name that is nobody's by now.
+    pub(super) fn pop_outdated(&mut self, name: &Name) -> bool {
+        self.outdated.remove(name)
+    }
+
+    /// Takes back what a service wants of this name, or of any. Who waits for it.
+    pub(super) fn give_up(&mut self, name: Option<Name>, handle: Handle) -> Vec<Waiter> {
+        let mut waiters = Vec::new();
+        for claims in [&mut self.asked, &mut self.waiting] {
+            claims.retain(|claim| match claim.purpose {
+                Purpose::New(waiter)
+                    if claim.handle == handle && name.is_none_or(|name| name == claim.name) =>
+                {
+                    waiters.push(waiter);
+                    false
+                }
+                Purpose::New(_) | Purpose::Again { .. } | Purpose::Vacate | Purpose::Dispute => true,
+            });
+        }
+        waiters
+    }
+
+    /// The name is not ours any more. Whether the present master never heard that it was.
+    pub(super) fn forget_untold(&mut self, name: &Name) -> bool {
+        self.untold.remove(name)
     }
 
     /// Takes back the claims of this waiter.
@@ -117,6 +157,17 @@ impl Slave {
         self.ask_for_claims();
     }
 
+    /// The node is ready once more: it asks again for all that it knows, if that is worth it (G15).
+    pub(super) fn doubt_known(&mut self) {
+        for name in self.names.vacant() {
+            self.forget_vacant(name);
+        }
+        if self.has_kin_master() {
+            let is_others = |(name, _): &(Name, Handle)| !self.names.is_own(name) && kin_of(name).is_none();
+            self.claims.stale = self.names.known().filter(is_others).map(|(name, _)| name).collect();
+        }
+    }
+
     /// Nobody shall have these names of the dead.
     pub(super) fn claim_for_nobody(&mut self, names: Vec<(Name, Handle)>) {
         for (name, handle) in names {
@@ -127,6 +178,14 @@ impl Slave {
         self.ask_for_claims();
     }
 
+    /// A node that is not known to be of our kind gave a name of ours to nobody. It is asked whether it is.
+    pub(super) fn dispute(&mut self, name: Name, nobody: Handle) {
+        if self.claims.disputed.insert(name) {
+            self.claims.waiting.push_back(Claim { name, handle: nobody, purpose: Purpose::Dispute });
+            self.ask_for_claims();
+        }
+    }
+
     /// The owner of a name came. If the name is our own, everything that was asked before it is answered.
     pub(super) fn hear_barrier(&mut self, now: Instant, name: &Name) {
         if self.kin.is_none() || *name != kin_name(self.own) {
@@ -134,6 +193,7 @@ impl Slave {
         }
         self.claims.is_open = true;
         if std::mem::take(&mut self.claims.is_asked) {
+            self.claims.outdated.clear();
             for claim in std::mem::take(&mut self.claims.asked) {
                 self.decide(claim);
             }
@@ -171,6 +231,11 @@ impl Slave {
                 Purpose::New(waiter) => self.take(name, handle, waiter) && self.claims.untold.insert(name),
                 Purpose::Again { .. } => true,
                 Purpose::Vacate => !self.claims.vacating.remove(&name),
+                Purpose::Dispute => {
+                    self.claims.disputed.remove(&name)
+                        && self.names.is_own(&name)
+                        && self.claims.untold.insert(name)
+                }
             };
             if is_rest {
                 rest.push_back(Claim { purpose: AGAIN, ..claim });
@@ -181,7 +246,8 @@ impl Slave {
 
     fn ask_for_claims(&mut self) {
         let State::Ready { conn } = self.state else { return };
-        if !self.claims.is_open || self.claims.is_asked || self.claims.waiting.is_empty() {
+        let has_work = !self.claims.waiting.is_empty() || !self.claims.stale.is_empty();
+        if !self.claims.is_open || self.claims.is_asked || !has_work {
             return;
         }
         let batch = self.claims.waiting.len().min(CLAIMS_ASKED_MAX);
@@ -192,11 +258,21 @@ impl Slave {
                 claim.purpose = Purpose::Again { is_told: true };
                 self.claims.verdicts.remove(&claim.name);
                 self.register_again(conn, claim.name);
+            } else if claim.purpose == Purpose::Dispute {
+                self.send(conn, Packet::Query { name: kin_name(claim.handle.harbor()).into() });
             } else {
+                let is_vacant = self.names.owner(&claim.name).is_some_and(is_nobody);
+                if is_vacant && !self.has_kin_master() {
+                    self.claims.outdated.insert(claim.name);
+                }
                 self.send(conn, Packet::Query { name: claim.name.into() });
             }
         }
         self.claims.asked = asked;
+        let room = self.claims.stale.len().min(CLAIMS_ASKED_MAX - batch);
+        for name in self.claims.stale.drain(..room).collect::<Vec<_>>() {
+            self.send(conn, Packet::Query { name: name.into() });
+        }
         self.send(conn, Packet::Query { name: kin_name(self.own).into() });
     }
 
@@ -223,6 +299,10 @@ impl Slave {
                 self.claims.vacating.remove(&name);
                 return self.vacate(name);
             }
+            Purpose::Dispute => {
+                self.claims.disputed.remove(&name);
+                return self.settle_dispute(name, handle);
+            }
         };
         if is_news && let Some(handle) = self.names.owner(&name) {
             self.send_if_ready(Packet::Register { name: name.into(), handle });
@@ -243,12 +323,14 @@ impl Slave {
             return false;
         }
         let is_new = !self.names.is_own(&name);
+        let forgotten = self.names.make_room(&name, &self.bounds);
         let learnt = self.names.register(name, handle, &self.bounds);
         if learnt == Learnt::Full {
             self.answer(waiter, HarborAnswer::Full);
             return false;
         }
         self.answer(waiter, HarborAnswer::Registered);
+        self.outputs.extend(forgotten.map(|name| SlaveOutput::Forgotten { name }));
         self.report(name, handle, learnt);
         is_new
     }
@@ -264,7 +346,7 @@ impl Slave {
     /// lives, and it is not nobody.
     pub(super) fn is_rival(&self, owner: Handle) -> bool {
         let id = owner.harbor();
-        id != self.own && !self.is_lost(id) && owner.local() != SERVICE_ID_VACANT
+        id != self.own && !self.is_lost(id) && !is_nobody(owner)
     }
 
     /// Whether a node is dead to the master, or was never there, and has no link.

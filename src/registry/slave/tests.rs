@@ -5,6 +5,7 @@ use SlaveState::{Apart, Greeting, Joining, Ready};
 use std::time::Duration;
 
 mod claims;
+mod ends;
 mod ties;
 mod vacancy;
 
@@ -57,6 +58,7 @@ fn drain(slave: &mut Slave) -> String {
                 format!("relocated {id} {address}{life}")
             }
             SlaveOutput::Published { name, handle } => format!("publish {name} {handle}"),
+            SlaveOutput::Forgotten { name } => format!("forget {name}"),
             SlaveOutput::Answer { waiter, answer } => format!("answer {} {answer:?}", waiter.session.bits()),
             SlaveOutput::Event(event) => format!("{event:?}"),
         });
@@ -495,7 +497,8 @@ fn a_name_can_be_taken_from_the_dead_and_from_those_who_gave_it_up() {
     slave.handle_register(START, name("A"), handle(0x0500_0009), waiter(6));
     assert_eq!(
         drain(&mut slave),
-        "answer 5 NameTaken(:05000008), answer 6 Registered, publish A :05000009, 1: R \"A\" :05000009"
+        "answer 5 NameTaken(:05000008), publish A :05000006, 1: R \"A\" :05000006, \
+         answer 6 Registered, publish A :05000009, 1: R \"A\" :05000009"
     );
 }
 
@@ -525,6 +528,7 @@ fn g10_a_name_that_had_another_owner_is_registered_again_for_every_newcomer() {
     slave.handle_packet(START, LINK, newcomer(9));
     assert!(drain(&mut slave).ends_with("1: R \"A\" :05000008"), "after the dial, and no other name");
     slave.handle_unregister(START, name("A"), handle(0x0500_0008));
+    assert_eq!(drain(&mut slave), "publish A :05000006, 1: R \"A\" :05000006");
     slave.handle_packet(START, LINK, newcomer(10));
     assert!(!drain(&mut slave).contains("R "), "it was given up");
 }
@@ -565,13 +569,13 @@ fn tables_are_bounded() {
     assert_eq!(query(&mut slave, "B", 4), "");
     assert_eq!(query(&mut slave, "B", 5), "answer 5 Full", "three wait");
     let register = |slave: &mut Slave, text, session| {
-        slave.handle_register(START, name(text), handle(0x0500_0000 + session), waiter(session));
+        slave.handle_register(START, name(text), handle(0x0500_0010 + session), waiter(session));
         drain(slave)
     };
-    assert_eq!(register(&mut slave, "X", 6), "answer 6 Registered, publish X :05000006");
-    assert_eq!(register(&mut slave, "Y", 7), "answer 7 Registered, publish Y :05000007");
+    assert_eq!(register(&mut slave, "X", 6), "answer 6 Registered, publish X :05000016");
+    assert_eq!(register(&mut slave, "Y", 7), "answer 7 Registered, publish Y :05000017");
     assert_eq!(register(&mut slave, "A", 8), "answer 8 Full");
-    assert_eq!(query(&mut slave, "X", 9), "answer 9 Found(:05000006)", "a known name needs no room");
+    assert_eq!(query(&mut slave, "X", 9), "answer 9 Found(:05000016)", "a known name needs no room");
     slave.handle_connected(START, LINK, "here:1");
     slave.handle_packet(START, LINK, Packet::Wait { n: 1 });
     drain(&mut slave);
@@ -583,7 +587,7 @@ fn tables_are_bounded() {
     assert_eq!(
         drain(&mut slave),
         "Joined { missing: 0 }, NameDropped { name: \"Z\" }, publish A :02000001, answer 1 Found(:02000001), \
-         1: R \"X\" :05000006, 1: R \"Y\" :05000007, 1: Q \"B\""
+         1: R \"X\" :05000016, 1: R \"Y\" :05000017, 1: Q \"B\""
     );
     assert_eq!(slave.owner(&name("A")), None, "answered, not remembered");
 }

@@ -16,7 +16,7 @@
 //! A real node cannot register a name that it was told of. So newcomers are not told of these, and where a real newcomer
 //! came after the death, and may be about to register the name, it is left alone.
 
-use super::{Slave, SlaveEvent, State};
+use super::{Slave, SlaveEvent, State, is_nobody};
 use crate::clock::Instant;
 use crate::limits::{SERVICE_ID_VACANT, VACANT_NAMES_MAX, VACATE_PAUSE};
 use crate::message::{Handle, HarborId, Name};
@@ -111,9 +111,8 @@ impl Slave {
         let is_free = |owner: Handle| self.is_lost(owner.harbor()) && !self.has_heir(owner.harbor());
         let is_free = self.names.owner(&name).is_some_and(is_free);
         if is_free && self.stands_in() {
-            let nobody = Handle::new(self.own, SERVICE_ID_VACANT);
-            let learnt = self.names.learn(name, nobody, None, &self.bounds);
-            self.report(name, nobody, learnt);
+            let nobody = self.nobody();
+            self.learn(name, nobody, None);
             self.vacancies.given.insert(name, None);
             self.send_if_ready(Packet::Register { name: name.into(), handle: nobody });
         }
@@ -121,7 +120,11 @@ impl Slave {
 
     /// An `N`. Whether there is nothing to learn from it.
     pub(super) fn hear_of_vacancy(&mut self, name: &Name, handle: Handle) -> bool {
-        let is_nobody = handle.local() == SERVICE_ID_VACANT;
+        let is_nobody = is_nobody(handle);
+        if is_nobody && self.names.is_own(name) && !self.is_kin(handle.harbor()) && !self.has_kin_master() {
+            self.dispute(*name, handle);
+            return true;
+        }
         if is_nobody && let Some(ours) = self.names.own_handle(name).filter(|_| self.is_kin(handle.harbor()))
         {
             // One of our kind took us for dead, or was faster than we.
@@ -136,12 +139,26 @@ impl Slave {
             return false;
         }
         let other = self.vacancies.given.remove(name).flatten();
-        let is_living = |owner: &Handle| owner.local() != SERVICE_ID_VACANT && !self.is_lost(owner.harbor());
+        let is_living = |owner: &Handle| !super::is_nobody(*owner) && !self.is_lost(owner.harbor());
         let living = other.filter(is_living);
         if let Some(owner) = living {
             self.send_if_ready(Packet::Register { name: (*name).into(), handle: owner });
         }
         living.is_some()
+    }
+
+    /// The master has said whether the node that gave our name to nobody is of our kind. A real one has a service there.
+    pub(super) fn settle_dispute(&mut self, name: Name, nobody: Handle) {
+        if self.is_kin(nobody.harbor()) {
+            self.hear_of_vacancy(&name, nobody);
+        } else if self.names.is_own(&name) {
+            self.learn(name, nobody, None);
+        }
+    }
+
+    /// An id of this node that is no service.
+    pub(super) fn nobody(&self) -> Handle {
+        Handle::new(self.own, SERVICE_ID_VACANT)
     }
 
     pub(super) fn forget_vacancies(&mut self) {

@@ -166,3 +166,36 @@ fn g2_a_later_life_of_a_linked_node_is_told_with_its_incarnation() {
     slave.handle_packet(START, LINK, newcomer(2));
     assert_eq!(drain(&mut slave), "relocated 2 host:2");
 }
+
+#[test]
+fn g15_a_node_that_was_away_asks_again_for_what_it_knows() {
+    let mut slave = with_names();
+    join(&mut slave, LINK, 0);
+    for (text, bits) in [("C", 0x0200_0008), ("~sky.2", 0x0200_0007), ("D", 0x0300_0008)] {
+        slave.handle_packet(START, LINK, named(text, bits));
+    }
+    slave.handle_closed(START, LINK);
+    drain(&mut slave);
+    join(&mut slave, AGAIN, 0);
+    drain(&mut slave);
+    let own = "1: R \"A\" :05000008 epoch 30, 1: R \"B\" :05000008 epoch 0";
+    let asked = "1: Q \"C\", 1: Q \"D\", 1: Q \"~sky.5\"";
+    assert_eq!(barrier(&mut slave).replace("2: ", "1: "), format!("{own}, {asked}"));
+    slave.handle_packet(START, AGAIN, named("C", 0x0400_0008));
+    assert_eq!(drain(&mut slave), "publish C :04000008");
+    assert_eq!(barrier(&mut slave), "", "once");
+}
+
+#[test]
+fn g15_a_real_master_is_not_asked_again() {
+    let mut slave = new();
+    slave.handle_connected(START, LINK, "here:1");
+    slave.handle_packet(START, LINK, Packet::Wait { n: 0 });
+    slave.handle_packet(START, LINK, own_name());
+    slave.handle_packet(START, LINK, named("C", 0x0200_0008));
+    slave.handle_closed(START, LINK);
+    slave.handle_connected(START, AGAIN, "here:1");
+    slave.handle_packet(START, AGAIN, Packet::Wait { n: 0 });
+    drain(&mut slave);
+    assert_eq!(barrier(&mut slave), "", "it would answer with the first owner that it ever heard");
+}

@@ -188,7 +188,21 @@ fn g14_an_owner_does_not_give_way_to_nobody_of_our_kind() {
     slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(1));
     hear(&mut slave, own_name());
     assert_eq!(hear(&mut slave, named("A", 0x0300_0006)), "1: R \"A\" :05000008");
-    assert!(hear(&mut slave, named("A", 0x0200_0006)).contains("NameLost"), "a real node has services there");
+    assert_eq!(hear(&mut slave, named("A", 0x0200_0006)), "1: Q \"~sky.2\", 1: Q \"~sky.5\"");
+    let lost = "publish A :02000006, NameLost { name: \"A\", ours: :05000008, theirs: :02000006 }";
+    assert_eq!(hear(&mut slave, own_name()), lost, "a real node has services there");
+}
+
+#[test]
+fn g14_an_owner_asks_whether_who_gave_its_name_to_nobody_is_of_our_kind() {
+    let mut slave = standing_in();
+    slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(1));
+    hear(&mut slave, own_name());
+    hear(&mut slave, named("A", 0x0900_0006));
+    assert_eq!(hear(&mut slave, named("A", 0x0900_0006)), "", "once");
+    assert_eq!(hear(&mut slave, named("~sky.9", 0x0900_0007)), "kin 9, publish ~sky.9 :09000007");
+    assert_eq!(hear(&mut slave, own_name()), "1: R \"A\" :05000008");
+    assert_eq!(slave.owner(&name("A")), Some(handle(0x0500_0008)));
 }
 
 #[test]
