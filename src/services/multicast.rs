@@ -293,7 +293,30 @@ impl Multicast {
             Ok(()) => {}
             // It was asked again and is lost again: once more when it is back.
             Err(CallError::PeerDown(node) | CallError::OutcomeUnknown(node)) if node == channel.owner() => {}
-            Err(_) => drop(self.groups.remove(channel)),
+            // It ended.
+            Err(CallError::Failed(Self::NO_CHANNEL) | CallError::NoService) => {
+                self.groups.remove(channel);
+            }
+            // The owner may live: the data center is away, or one of them is busy.
+            Err(_) => self.ask_later(ctx, channel),
+        }
+    }
+
+    /// Asks the owner of a channel that has subscribers here once more, as long as its node is there.
+    fn ask_later(&mut self, ctx: &mut Context<'_, Self>, channel: Channel) {
+        if !self.groups.contains(channel) {
+            return;
+        }
+        let set = ctx.after(Self::RETRY_TIME, move |me, ctx| {
+            if me.groups.contains(channel)
+                && let Entry::Vacant(place) = me.joining.entry(channel)
+            {
+                place.insert(Vec::new());
+                me.run_errand(ctx, channel.owner(), Errand::Subscribe(channel));
+            }
+        });
+        if set.is_err() {
+            self.groups.remove(channel);
         }
     }
 
@@ -546,7 +569,12 @@ fn ask_datacenter(
     then: impl FnOnce(&mut Multicast, &mut Context<'_, Multicast>, Result<Value, CallError>) + Send + 'static,
 ) {
     let datacenter = Name::new(Multicast::DATACENTER).expect("a name by the rules");
-    ctx.call_raw(datacenter, Kind::LUA, packed(values), MULTICAST_TIME_MAX, |me, ctx, result| {
+    ctx.call_raw(datacenter, Kind::LUA, packed(values), MULTICAST_TIME_MAX, move |me, ctx, result| {
+        // That there is no data center says nothing of whom it was asked for.
+        let result = result.map_err(|reason| match reason {
+            CallError::NoService => CallError::NoName(datacenter),
+            other => other,
+        });
         then(me, ctx, result.and_then(|payload| first_value(&payload)));
     });
 }

@@ -398,6 +398,32 @@ fn an_owner_that_comes_back_is_asked_again_for_its_subscribers() {
     world.end();
 }
 
+#[test]
+fn an_owner_that_comes_back_while_the_data_center_is_away_is_asked_when_that_is_back_too() {
+    let (world, mut peer, multicast) = world();
+    let (daemon, channel) = (multicast.handle(), Channel::from_id(0x302));
+    world.probe_asks(multicast, Subscribe(channel));
+    let asked = peer.read();
+    peer.write(0x10, daemon, Kind::RESPONSE, asked.session, b"\0");
+    world.is_told(Ok(()));
+    let name: Name = "DATACENTER".parse().expect("a name");
+    let away = world.node.query(name, secs(20)).expect("it is there");
+    world.node.kill(away).expect("it lives");
+    peer.link_again();
+    // Whoever else asks for a channel of that node meanwhile hears that it cannot be found.
+    world.probe_asks(multicast, Subscribe(Channel::from_id(0x402)));
+    assert!(matches!(world.heard(), Heard::Answer(0, Err(_))));
+    let center = world.node.spawn("datacenter", DataCenter::default()).expect("it starts");
+    let handle = Value::Int(i64::from(peer.service(0x10).bits()));
+    let update = lua(&[text("UPDATE"), text("multicast"), Value::Int(2), handle]);
+    world.node.call_raw_blocking(center, Kind::LUA, update, secs(20)).expect("it answers");
+    while world.node.register_global("DATACENTER", &center).is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(peer.read().payload, order("SUBR", channel));
+    world.end();
+}
+
 /// Answers nothing.
 struct Silent(Vec<Responder<Payload>>);
 impl Service for Silent {
