@@ -66,7 +66,7 @@ pub(super) fn inflate(
     Ok(())
 }
 
-fn take(peer: HarborId, envelope: Envelope, link: &mut Link, desk: &mut Desk) {
+fn take(peer: HarborId, mut envelope: Envelope, link: &mut Link, desk: &mut Desk) {
     link.note_received(&envelope, peer, desk);
     match envelope.kind {
         Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,
@@ -74,16 +74,31 @@ fn take(peer: HarborId, envelope: Envelope, link: &mut Link, desk: &mut Desk) {
         Kind::RESPONSE | Kind::ERROR => answer(peer, envelope, link, desk),
         kind => {
             desk.intake.debug += u64::from(kind == Kind::DEBUG);
+            if is_made_up(&envelope, desk) {
+                envelope.source = Handle::NONE;
+            } else {
+                come_home(peer, &envelope, link, desk);
+            }
             deliver(peer, envelope, desk);
         }
     }
 }
 
-fn deliver(peer: HarborId, mut envelope: Envelope, desk: &mut Desk) {
-    count(peer, &envelope, desk);
-    if is_made_up(&envelope, desk) {
-        envelope.source = Handle::NONE;
+/// A request of this node that was passed on from node to node and came back is no other node's to answer any more: whoever has
+/// it here answers its asker without the harbor. If it is passed on again it is remembered again.
+fn come_home(peer: HarborId, envelope: &Envelope, link: &mut Link, desk: &mut Desk) {
+    if envelope.source.is_remote(desk.own) || !envelope.session.wants_answer() {
+        return;
     }
+    if let Some(call) = desk.pending.remove((envelope.source, envelope.session))
+        && call.dest.harbor() == peer
+    {
+        link.confirm(call.frame);
+    }
+}
+
+fn deliver(peer: HarborId, envelope: Envelope, desk: &mut Desk) {
+    count(peer, &envelope, desk);
     if kin::is_addressed(&envelope, desk) {
         return desk.kin_mail.push_back((peer, envelope));
     }

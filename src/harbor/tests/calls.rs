@@ -170,3 +170,18 @@ fn undeliverable(bench: &mut Bench, link: ConnId, bytes: &[u8]) -> Option<Envelo
     });
     envelopes.next()
 }
+
+#[test]
+fn a_call_that_comes_back_to_its_own_node_is_nobody_else_s() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.send(7, 0x0200_0008);
+    bench.send(8, 0x0200_0008);
+    bench.read(link);
+    // Node 2 passes call 7 on to service 9 of its asker's node.
+    let home = b"\0\0\0\x0c\x05\0\0\x08\x0a\0\0\x09\0\0\0\x07";
+    bench.input(|harbor, now| harbor.handle_bytes(now, link, home));
+    assert_eq!(bench.take(), "7 to :05000009: LUA");
+    assert_eq!(bench.harbor.pending_calls(PEER_2), 1);
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "8 to :05000008: OutcomeUnknown((2)), Down((2), Closed)");
+}
