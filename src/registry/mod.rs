@@ -50,6 +50,8 @@
 //!   aside: what became of them meanwhile it has not heard.
 //! - **G16** A name ends with its service, or when that gives it up: its node gives it to nobody. Only the node that has a name
 //!   can end it. Calls to a name of nobody fail; who asks for its owner waits for the next one.
+//! - **G17** A service that was told that it has a name, before the master could be asked, and lost it to whom the master knows,
+//!   gets it when that owner is gone or gives it up.
 
 #![forbid(unsafe_code)]
 

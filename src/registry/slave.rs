@@ -16,6 +16,7 @@ mod claims;
 mod ends;
 mod kept;
 mod kinship;
+mod regain;
 mod vacancy;
 
 use super::bounds::Bounds;
@@ -28,6 +29,7 @@ use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use claims::Claims;
 use kept::Kept;
+use regain::Coveted;
 use std::collections::VecDeque;
 use vacancy::Vacancies;
 
@@ -52,6 +54,7 @@ pub struct Slave {
     kin: Option<Kin>,
     names: Names,
     claims: Claims,
+    coveted: Coveted,
     vacancies: Vacancies,
     outputs: VecDeque<SlaveOutput>,
 }
@@ -243,6 +246,7 @@ impl Slave {
             kin: None,
             names: Names::default(),
             claims: Claims::default(),
+            coveted: Coveted::default(),
             vacancies: Vacancies::default(),
             outputs: VecDeque::new(),
         }
@@ -317,6 +321,7 @@ impl Slave {
     pub fn handle_unlinked(&mut self, now: Instant, id: HarborId) {
         self.linked.remove(id);
         self.note_gone(now, id);
+        self.regain();
     }
 
     /// A service of this node takes a name. The waiter is answered exactly once, `Registered`, `NameTaken` or `Full`: when the
@@ -327,7 +332,7 @@ impl Slave {
             self.answer(waiter, HarborAnswer::NameTaken(owner));
         } else if self.must_ask(&name) {
             self.claim(now, name, handle, waiter);
-        } else if self.take(name, handle, waiter) {
+        } else if self.take(name, handle, Some(waiter)) {
             self.send_if_ready(Packet::Register { name: name.into(), handle });
         }
     }
@@ -463,7 +468,11 @@ impl Slave {
                 Ok(name) if !handle.is_none() => {
                     match (kin_of(&name), trailing.hello()) {
                         (Some(id), Some(hello)) => self.hear_hello(id, Some(hello)),
-                        (Some(_) | None, _) => self.hear_kin(&name, handle),
+                        (Some(_), None) => {
+                            self.hear_kin(&name, handle);
+                            self.recognise_heirs(now);
+                        }
+                        (None, _) => {}
                     }
                     self.hear(name, handle, trailing.epoch());
                     self.hear_barrier(now, &name);
@@ -542,13 +551,6 @@ impl Slave {
         }
     }
 
-    /// The name has this owner.
-    fn learn(&mut self, name: Name, handle: Handle, epoch: Option<u64>) {
-        self.make_room(&name);
-        let learnt = self.names.learn(name, handle, epoch, &self.bounds);
-        self.report(name, handle, learnt);
-    }
-
     /// `D`.
     fn mourn(&mut self, now: Instant, id: HarborId) {
         self.count(id);
@@ -558,6 +560,7 @@ impl Slave {
         self.dead.insert(id);
         self.note_gone(now, id);
         self.event(SlaveEvent::ReportedDead(id));
+        self.regain();
         self.ready_if_complete();
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Claims {
     untold: BTreeSet<Name>,
     /// Names that are claimed for nobody.
     vacating: BTreeSet<Name>,
+    /// Names that are claimed once more.
+    regained: BTreeSet<Name>,
     /// Own names that were given to nobody.
     disputed: BTreeSet<Name>,
     /// Names that are asked for although they are known to be nobody's: a real master answers with the first owner that it ever
@@ -72,6 +74,8 @@ enum Purpose {
     },
     /// Its owner is dead, and nobody shall have it (G14).
     Vacate,
+    /// One of our services was told that it has it, and somebody else had it until now (G17).
+    Regain,
     /// It is ours, and was given to nobody by a node that may be of our kind: its name is asked for.
     Dispute,
 }
@@ -81,8 +85,9 @@ const AGAIN: Purpose = Purpose::Again { is_told: false };
 impl Claims {
     /// Who waits, at most.
     fn waiters_len(&self) -> usize {
-        (self.asked.len() + self.waiting.len())
-            .saturating_sub(self.untold.len() + self.vacating.len() + self.disputed.len())
+        let others = [&self.untold, &self.vacating, &self.regained, &self.disputed];
+        let others: usize = others.into_iter().map(BTreeSet::len).sum();
+        (self.asked.len() + self.waiting.len()).saturating_sub(others)
     }
 
     pub(super) fn is_untold(&self, name: &Name) -> bool {
@@ -114,7 +119,11 @@ impl Claims {
                     waiters.push(waiter);
                     false
                 }
-                Purpose::New(_) | Purpose::Again { .. } | Purpose::Vacate | Purpose::Dispute => true,
+                Purpose::New(_)
+                | Purpose::Again { .. }
+                | Purpose::Vacate
+                | Purpose::Regain
+                | Purpose::Dispute => true,
             });
         }
         waiters
@@ -178,6 +187,14 @@ impl Slave {
         self.ask_for_claims();
     }
 
+    /// A service of this node was told that it has the name, and may have it now.
+    pub(super) fn claim_again(&mut self, name: Name, handle: Handle) {
+        if self.claims.regained.insert(name) {
+            self.claims.waiting.push_back(Claim { name, handle, purpose: Purpose::Regain });
+            self.ask_for_claims();
+        }
+    }
+
     /// A node that is not known to be of our kind gave a name of ours to nobody. It is asked whether it is.
     pub(super) fn dispute(&mut self, name: Name, nobody: Handle) {
         if self.claims.disputed.insert(name) {
@@ -228,9 +245,13 @@ impl Slave {
         for claim in claims {
             let Claim { name, handle, purpose } = claim;
             let is_rest = match purpose {
-                Purpose::New(waiter) => self.take(name, handle, waiter) && self.claims.untold.insert(name),
+                Purpose::New(waiter) => {
+                    self.take(name, handle, Some(waiter)) && self.claims.untold.insert(name)
+                }
                 Purpose::Again { .. } => true,
                 Purpose::Vacate => !self.claims.vacating.remove(&name),
+                // It is tried again when somebody else is gone.
+                Purpose::Regain => !self.claims.regained.remove(&name),
                 Purpose::Dispute => {
                     self.claims.disputed.remove(&name)
                         && self.names.is_own(&name)
@@ -288,7 +309,7 @@ impl Slave {
     fn decide(&mut self, claim: Claim) {
         let Claim { name, handle, purpose } = claim;
         let is_news = match purpose {
-            Purpose::New(waiter) => self.take(name, handle, waiter),
+            Purpose::New(waiter) => self.take(name, handle, Some(waiter)),
             Purpose::Again { is_told: true } => return self.obey_verdict(name),
             // It was asked for before it was ours.
             Purpose::Again { is_told: false } if self.has_kin_master() => {
@@ -298,6 +319,10 @@ impl Slave {
             Purpose::Vacate => {
                 self.claims.vacating.remove(&name);
                 return self.vacate(name);
+            }
+            Purpose::Regain => {
+                self.claims.regained.remove(&name);
+                self.covets(&name, handle) && self.take(name, handle, None)
             }
             Purpose::Dispute => {
                 self.claims.disputed.remove(&name);
@@ -310,29 +335,39 @@ impl Slave {
     }
 
     fn obey_verdict(&mut self, name: Name) {
+        let ours = self.names.own_handle(&name).filter(|_| self.names.epoch(&name).is_none());
         self.claims.untold.remove(&name);
         if let Some((owner, epoch)) = self.claims.verdicts.remove(&name) {
             self.hear(name, owner, epoch);
         }
+        if let Some(ours) = ours.filter(|_| !self.names.is_own(&name)) {
+            self.covet(name, ours);
+        }
     }
 
     /// Gives the name to a service inside this node and answers the waiter. Whether that is news for the master.
-    pub(super) fn take(&mut self, name: Name, handle: Handle, waiter: Waiter) -> bool {
+    pub(super) fn take(&mut self, name: Name, handle: Handle, waiter: Option<Waiter>) -> bool {
         if let Some(owner) = self.rival(&name, handle) {
-            self.answer(waiter, HarborAnswer::NameTaken(owner));
+            self.answer_any(waiter, HarborAnswer::NameTaken(owner));
             return false;
         }
         let is_new = !self.names.is_own(&name);
         let forgotten = self.names.make_room(&name, &self.bounds);
         let learnt = self.names.register(name, handle, &self.bounds);
         if learnt == Learnt::Full {
-            self.answer(waiter, HarborAnswer::Full);
+            self.answer_any(waiter, HarborAnswer::Full);
             return false;
         }
-        self.answer(waiter, HarborAnswer::Registered);
+        self.answer_any(waiter, HarborAnswer::Registered);
         self.outputs.extend(forgotten.map(|name| SlaveOutput::Forgotten { name }));
         self.report(name, handle, learnt);
         is_new
+    }
+
+    fn answer_any(&mut self, waiter: Option<Waiter>, answer: HarborAnswer) {
+        if let Some(waiter) = waiter {
+            self.answer(waiter, answer);
+        }
     }
 
     /// Who has the name so that `handle` cannot have it.

@@ -18,6 +18,7 @@ use crate::wire::control::Packet;
 impl Slave {
     /// A service of this node gives up a name (G16).
     pub fn handle_unregister(&mut self, _now: Instant, name: Name, handle: Handle) {
+        self.coveted.forget_if(Some(name), handle);
         self.give_up_claims(Some(name), handle);
         if self.names.unregister(&name, handle) {
             self.end_name(name);
@@ -26,6 +27,7 @@ impl Slave {
 
     /// A service of this node ended, and with it its names (G16).
     pub fn handle_ended(&mut self, _now: Instant, handle: Handle) {
+        self.coveted.forget_if(None, handle);
         self.give_up_claims(None, handle);
         for name in self.names.of(handle) {
             self.names.unregister(&name, handle);

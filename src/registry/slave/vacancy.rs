@@ -53,6 +53,19 @@ impl Slave {
         }
     }
 
+    /// A node turned out to be of our kind, which asks before it takes a name: where it was the heir, the names of the dead are
+    /// looked at again.
+    pub(super) fn recognise_heirs(&mut self, now: Instant) {
+        let kin: Vec<HarborId> = (1..=255).map(HarborId::new).filter(|id| self.is_kin(*id)).collect();
+        for (dead, heirs) in &mut self.vacancies.heirs {
+            let before = heirs.len();
+            kin.iter().for_each(|id| heirs.remove(*id));
+            if heirs.len() < before {
+                self.vacancies.due.insert(*dead, now + VACATE_PAUSE);
+            }
+        }
+    }
+
     /// Whether a real node that came after this one's death may be about to take its names.
     fn has_heir(&self, id: HarborId) -> bool {
         let heirs = self.vacancies.heirs.get(&id).copied().unwrap_or_default();

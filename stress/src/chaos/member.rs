@@ -31,8 +31,6 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 /// How long the names of the life before may stay taken.
 const NAMES_TIME_MAX: Duration = Duration::from_secs(20);
-/// How long the master may be away when a life begins.
-const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long to wait before a taken name is asked for again, or whether calls are still open.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How much longer than its deadline an open call may take until this process says so.
@@ -110,12 +108,8 @@ impl Handler<Spin> for Hog {
     }
 }
 
-/// Gives the agents their names, as soon as the master knows that the life before is dead.
+/// Gives the agents their names: now, or as soon as the master knows that the life before is dead.
 fn register(stage: &Stage, agents: &[Addr<Agent>], setting: &Setting) -> Result<(), Failure> {
-    // A node that has not joined cannot ask the master who has a name: it would be told later, and not by an answer, that
-    // the life before has it still. Whoever finds this name has joined.
-    let service: Name = "SERVICE".parse().map_err(Error::from)?;
-    let _ = stage.node().query(service, JOIN_TIME_MAX);
     let began = Instant::now();
     for (agent, address) in (0..).zip(agents) {
         let name = name_of(Place { slot: setting.slot, agent });

@@ -199,3 +199,64 @@ fn g15_a_real_master_is_not_asked_again() {
     drain(&mut slave);
     assert_eq!(barrier(&mut slave), "", "it would answer with the first owner that it ever heard");
 }
+
+/// A node that was told apart that it has `A`, which its master knows to be of node 2's life before.
+fn outrun() -> Slave {
+    let mut slave = new();
+    slave.handle_register(START, name("A"), handle(0x0500_0008), waiter(1));
+    join(&mut slave, AGAIN, 1);
+    slave.handle_linked(START, id(2));
+    barrier(&mut slave);
+    hear(&mut slave, AGAIN, "A", 0x0200_0009, 20);
+    let lost = "NameLost { name: \"A\", ours: :05000008, theirs: :02000009 }";
+    assert_eq!(barrier(&mut slave), format!("publish A :02000009, {lost}"));
+    slave
+}
+
+#[test]
+fn g17_who_was_told_that_it_has_a_name_gets_it_when_the_owner_is_gone() {
+    let gone: [fn(&mut Slave); 3] = [
+        |slave| {
+            slave.handle_packet(START, AGAIN, Packet::Dead { id: id(2) });
+            assert_eq!(drain(slave), "ReportedDead(HarborId(2))", "its link lives");
+            slave.handle_unlinked(START, id(2));
+        },
+        |slave| {
+            slave.handle_unlinked(START, id(2));
+            assert_eq!(drain(slave), "", "it may be there still");
+            slave.handle_packet(START, AGAIN, Packet::Dead { id: id(2) });
+        },
+        |slave| slave.handle_packet(START, AGAIN, named("A", 0x0200_0006)),
+    ];
+    for gone in gone {
+        let mut slave = outrun();
+        gone(&mut slave);
+        assert!(drain(&mut slave).ends_with("2: Q \"A\", 2: Q \"~sky.5\""));
+        assert_eq!(barrier(&mut slave), "publish A :05000008, 2: R \"A\" :05000008");
+    }
+}
+
+#[test]
+fn g17_who_gave_it_up_or_ended_wants_it_no_more() {
+    for end in [
+        |slave: &mut Slave| slave.handle_unregister(START, name("A"), handle(0x0500_0008)),
+        |slave: &mut Slave| slave.handle_ended(START, handle(0x0500_0008)),
+    ] {
+        let mut slave = outrun();
+        end(&mut slave);
+        slave.handle_packet(START, AGAIN, named("A", 0x0200_0006));
+        assert_eq!(drain(&mut slave), "publish A :02000006");
+    }
+}
+
+#[test]
+fn g17_whoever_is_faster_has_it() {
+    let mut slave = outrun();
+    slave.handle_linked(START, id(3));
+    slave.handle_packet(START, AGAIN, named("A", 0x0200_0006));
+    drain(&mut slave);
+    hear(&mut slave, AGAIN, "A", 0x0300_0009, 21);
+    assert_eq!(barrier(&mut slave), "");
+    slave.handle_packet(START, AGAIN, named("A", 0x0300_0006));
+    assert!(drain(&mut slave).contains("Q \"A\""), "and then");
+}

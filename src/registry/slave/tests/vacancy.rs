@@ -115,6 +115,21 @@ fn g14_who_is_not_certainly_gone_keeps_its_names() {
 }
 
 #[test]
+fn g14_an_heir_that_turns_out_to_be_of_our_kind_behind_the_pause_is_none() {
+    let mut slave = lowest();
+    hear(&mut slave, named("A", 0x0200_0009));
+    die(&mut slave, 2);
+    hear(&mut slave, newcomer(9));
+    slave.handle_linked(START, id(9));
+    drain(&mut slave);
+    assert_eq!((wait(&mut slave).as_str(), slave.poll_timeout()), ("", None), "it may be a real node");
+    slave.handle_packet(GONE, LINK, named("~sky.9", 0x0900_0007));
+    drain(&mut slave);
+    slave.handle_timeout(GONE + VACATE_PAUSE);
+    assert!(drain(&mut slave).contains("1: Q \"A\""));
+}
+
+#[test]
 fn g14_an_heir_that_comes_behind_the_question_keeps_the_name() {
     let mut slave = lowest();
     hear(&mut slave, named("A", 0x0200_0009));
