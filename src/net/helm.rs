@@ -448,6 +448,13 @@ impl Helm {
         // Without connections this is done at once; it fails what is held, and answers who waits.
         self.harbor.handle_request(now, HarborRequest::Leave);
         self.perform(now);
+        self.close_lanes();
+    }
+
+    /// Hands back what lies in the lanes, which take nothing any more.
+    pub(super) fn close_lanes(&mut self) {
+        self.is_finished = true;
+        self.inlet.online();
         let Self { lanes, inlet, .. } = self;
         lanes.close(|outgoing| inlet.refuse(outgoing));
         self.inlet.offline();

@@ -15,6 +15,7 @@ use crate::runtime::{Inlet, Outgoing};
 use crate::sync::{Doorbell, Mutex};
 use std::io;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,19 +91,32 @@ impl IoThread {
     ///
     /// # Errors
     /// The poller's, after which the node has no links any more. Calls that wait for them have been failed.
+    ///
+    /// # Panics
+    /// If it or whoever hears its events does. All who wait have been told then, as far as that can still be done.
     pub fn run(mut self) -> io::Result<()> {
-        let result = loop {
+        let ended = catch_unwind(AssertUnwindSafe(|| self.turns()));
+        if ended.is_err() {
+            tracing::error!("the I/O thread panicked: this node has no links any more");
+        }
+        let told = catch_unwind(AssertUnwindSafe(|| self.helm.lock().finish(Instant::now())));
+        if told.is_err() {
+            self.helm.lock().close_lanes();
+        }
+        ended.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn turns(&mut self) -> io::Result<()> {
+        loop {
             match self.turn(None) {
                 Ok(ControlFlow::Continue(())) => {}
-                Ok(ControlFlow::Break(())) => break Ok(()),
+                Ok(ControlFlow::Break(())) => return Ok(()),
                 Err(error) => {
                     tracing::error!(%error, "the poller failed");
-                    break Err(error);
+                    return Err(error);
                 }
             }
-        };
-        self.finish();
-        result
+        }
     }
 
     /// One turn; breaks when a [`HarborRequest::Leave`](crate::message::HarborRequest::Leave) is done or given up. Waits

@@ -432,6 +432,35 @@ fn an_end_without_a_farewell_tells_everybody_who_waits() {
     assert!(sender.send(2, Outgoing::Send(message(1, b"late")), 0).is_err());
 }
 
+/// However the thread ends, nobody waits for ever.
+#[test]
+fn a_panic_of_the_thread_tells_everybody_who_waits() {
+    let (rig, _master, _peer) = Rig::linked_with(|event| assert!(!matches!(event, Event::Unsent { .. })));
+    let counters = rig.io_thread.counters();
+    let taken = counters.read()[IoCount::Taken];
+    let Running { io_thread, workers, sender, runtime, .. } = rig.run();
+    let name: Name = "NOBODY".parse().unwrap();
+    let to_nobody = Handle::new(HarborId::new(3), 9);
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let deadline = crate::clock::Instant::FAR;
+            runtime.ask_blocking(PATIENCE, move |waiter| HarborRequest::Query { name, waiter, deadline })
+        });
+        let held = scope.spawn(|| runtime.call_raw_blocking(to_nobody, Kind::LUA, vec![1], PATIENCE));
+        wait_until(|| counters.read()[IoCount::Taken] >= taken + 2);
+        let large = vec![0; 8 << 20];
+        sender.send(2, Outgoing::Send(message(1, &large)), 0).unwrap_or_else(|_| panic!("full"));
+        io_thread.join().unwrap_err();
+        assert_eq!(asked.join().unwrap(), Ok(HarborAnswer::NotFound));
+        assert_eq!(held.join().unwrap(), Err(CallError::Shutdown));
+        let late = runtime.call_raw_blocking(THERE, Kind::LUA, vec![1], PATIENCE);
+        assert_eq!(late, Err(CallError::Shutdown));
+    });
+    assert!(runtime.drain(PATIENCE));
+    runtime.stop();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+}
+
 #[test]
 fn a_port_in_use_is_an_event_before_the_thread_runs() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -128,15 +128,15 @@ impl Shared {
         !self.global.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
     }
 
-    /// Tells the harbor that nobody waits for the answer to this call any more. If its lane is full the harbor finds out
-    /// by a deadline of its own.
+    /// Tells the harbor that nobody waits for the answer to this call any more. There is room for that as there is for an
+    /// answer: the call had its place, and without a word its entry would stay as long as the link.
     ///
     /// A callee of this node may have passed the request on to another, so the harbor hears of the ends of those calls too,
     /// in the lane of this node, where they are in nobody's way.
     pub(super) fn forget(&self, source: Handle, session: Session, callee: Callee) {
         let lane = if callee.is_away(self.harbor) { 0 } else { self.harbor.index() };
         let waiter = Waiter { source, session };
-        let _ = self.send_up(lane, Outgoing::Ask(HarborRequest::Forget { waiter }), Room::Bounded);
+        let _ = self.send_up(lane, Outgoing::Ask(HarborRequest::Forget { waiter }), Room::Kept);
     }
 
     /// A service ended, and its names with it.
