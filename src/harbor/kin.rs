@@ -178,9 +178,12 @@ impl Harbor {
         if self.desk.met.contains_key(&id) {
             return self.end_earlier_life(id, begun);
         }
-        let deadline = self.desk.now + self.desk.bounds.heartbeat_deadline;
-        self.kin.unproven.insert(id, deadline);
-        self.desk.wake_at(deadline);
+        // Whoever was never greeted may be a real node, of which a master that began again knows nothing.
+        if self.kin.greeted.contains(&id) {
+            let deadline = self.desk.now + self.desk.bounds.heartbeat_deadline;
+            self.kin.unproven.insert(id, deadline);
+            self.desk.wake_at(deadline);
+        }
     }
 
     /// A link to a life before this one is over, before this one is dialled.

@@ -159,9 +159,22 @@ fn a_link_that_has_said_nothing_says_to_which_life_it_is() {
     assert_eq!(bench.harbor.kin(PEER_2), None);
     bench.after(bench.harbor.desk.bounds.redial_time_max);
     assert!(bench.dialled.contains_key("peer"));
+}
 
-    let (mut bench, control, _) = linked_under_kin();
-    begins(&mut bench, control, 10);
-    bench.after(bench.harbor.desk.bounds.heartbeat_deadline);
-    assert!(bench.take().contains("close, Down((2), Superseded)"), "it never said anything");
+#[test]
+fn a_link_that_never_says_anything_ends_if_it_is_to_our_kind() {
+    for is_kin in [true, false] {
+        let (mut bench, control, link) = linked_under_kin();
+        if is_kin {
+            for id in [5, 2] {
+                bench.packet(control, &named(&format!("~sky.{id}"), id << 24 | 7));
+            }
+            bench.read(link);
+        }
+        begins(&mut bench, control, 10);
+        bench.read(link);
+        bench.after(bench.harbor.desk.bounds.heartbeat_deadline);
+        assert_eq!(bench.take().contains("close, Down((2), Superseded)"), is_kin, "a real node says nothing");
+        assert_eq!(bench.harbor.is_open(link), !is_kin);
+    }
 }
