@@ -70,6 +70,10 @@ pub mod harbor;
 pub mod limits;
 pub mod message;
 pub mod metrics;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 pub mod net;
 pub mod node;
 pub mod queue;

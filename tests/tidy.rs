@@ -31,6 +31,7 @@ const LAYERS: &[Layer] = &[
     layer(0, "sync"),
     layer(0, "limits"),
     layer(0, "clock"),
+    layer(0, "mutant"),
     layer(1, "queue"),
     layer(1, "metrics"),
     layer(2, "message"),

@@ -17,9 +17,10 @@
 use super::backoff::Backoff;
 use super::desk::{Desk, Role};
 use super::line::Line;
-use super::{Action, ConnId, Event, Harbor};
+use super::{Action, ConnId, DownReason, Event, Harbor, Listener};
 use crate::clock::Instant;
 use crate::message::HarborAnswer;
+use crate::mutant::{self, Mutant};
 use crate::registry::{Slave, SlaveEvent, SlaveOutput, SlaveState};
 use crate::wire::control::Packet;
 use crate::wire::{Outbox, Trailing};
@@ -67,7 +68,7 @@ impl Control {
 
     /// The connection is gone or was never there: the master is dialled again later.
     fn pause(&mut self, desk: &mut Desk) {
-        if desk.leaving {
+        if desk.leaving || mutant::is(Mutant::MasterForgotten) {
             self.state = State::Idle;
             return;
         }
@@ -210,12 +211,18 @@ impl Harbor {
             SlaveEvent::Joined { missing } => {
                 self.control.backoff.reset();
                 self.desk.event(Event::Joined { missing });
+                if mutant::is(Mutant::ListenerClosed) {
+                    self.desk.actions.push_back(Action::StopListening(Listener::Links));
+                }
             }
             // Whoever hangs up while it greets was not refused.
             SlaveEvent::Refused { .. } if self.desk.leaving => {}
             SlaveEvent::Refused { was_ready } => self.desk.event(Event::Refused { was_ready }),
             SlaveEvent::MasterLost(loss) => {
                 self.desk.event(Event::MasterDown(loss));
+                if mutant::is(Mutant::LinksLostWithMaster) {
+                    self.slots.iter_mut().for_each(|slot| slot.give_up(DownReason::Closed, &mut self.desk));
+                }
                 self.desk.answer_all(Subject::Master, &HarborAnswer::Down);
             }
             SlaveEvent::ReportedDead(id) => {

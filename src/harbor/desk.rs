@@ -7,6 +7,7 @@ use super::{Action, Bounds, ConnId, Event, Fault, Hello, Intake, Settings, backo
 use crate::clock::Instant;
 use crate::limits::MEMORY_LOOK_TIME;
 use crate::message::{CallError, Envelope, HarborAnswer, HarborId, Waiter};
+use crate::mutant::{self, Mutant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a connection is for. Its owner keeps its state.
@@ -190,6 +191,7 @@ impl Desk {
     /// Answers everybody who waits for this.
     pub(super) fn answer_all(&mut self, subject: Subject, answer: &HarborAnswer) {
         while let Some(waiter) = self.waiters.pop(subject) {
+            mutant::when(Mutant::WaiterTwice, || self.answer(waiter, answer.clone()));
             self.answer(waiter, answer.clone());
         }
     }

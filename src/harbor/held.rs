@@ -2,6 +2,7 @@
 
 use crate::clock::Instant;
 use crate::message::{Body, Envelope};
+use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -41,7 +42,9 @@ impl Held {
         bounds: HeldBounds,
     ) -> Result<Instant, Envelope> {
         let cost = cost(&envelope);
-        if self.queue.len() >= bounds.messages_max || self.bytes + cost > bounds.bytes_max {
+        if self.queue.len() >= bounds.messages_max + usize::from(mutant::is(Mutant::HeldOneTooMany))
+            || self.bytes + cost > bounds.bytes_max
+        {
             return Err(envelope);
         }
         let expires = now + bounds.time_max;
@@ -52,20 +55,22 @@ impl Held {
 
     /// The oldest message.
     pub(super) fn pop(&mut self) -> Option<Envelope> {
-        let (_, envelope) = self.queue.pop_front()?;
+        let is_reversed = mutant::is(Mutant::HeldReversed);
+        let (_, envelope) = if is_reversed { self.queue.pop_back() } else { self.queue.pop_front() }?;
         self.bytes -= cost(&envelope);
         Some(envelope)
     }
 
     /// The oldest message, if its time is over.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Envelope> {
-        let (expires, _) = self.queue.front()?;
+        let (expires, _) = self.queue.front().filter(|_| !mutant::is(Mutant::HeldForEver))?;
         if *expires <= now { self.pop() } else { None }
     }
 
     /// When the oldest message expires.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.queue.front().map(|(expires, _)| *expires)
+        let oldest = self.queue.front().filter(|_| !mutant::is(Mutant::HeldForEver));
+        oldest.map(|(expires, _)| *expires)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -5,6 +5,7 @@ use super::desk::Desk;
 use super::kin;
 use super::link::{Link, is_call};
 use crate::message::{CallError, Envelope, Handle, HarborId, Kind};
+use crate::mutant::{self, Mutant};
 use crate::wire;
 
 /// What waits until there is memory for it.
@@ -69,7 +70,9 @@ pub(super) fn inflate(
 fn take(peer: HarborId, mut envelope: Envelope, link: &mut Link, desk: &mut Desk) {
     link.note_received(&envelope, peer, desk);
     match envelope.kind {
-        Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET => desk.intake.dropped += 1,
+        Kind::SYSTEM | Kind::HARBOR | Kind::SOCKET if !mutant::is(Mutant::ReservedDelivered) => {
+            desk.intake.dropped += 1;
+        }
         Kind::ERROR if !envelope.session.wants_answer() => bury(peer, envelope, desk),
         Kind::RESPONSE | Kind::ERROR => answer(peer, envelope, link, desk),
         kind => {
@@ -130,24 +133,28 @@ fn count(peer: HarborId, envelope: &Envelope, desk: &mut Desk) {
 fn answer(peer: HarborId, envelope: Envelope, link: &mut Link, desk: &mut Desk) {
     let Some(call) = desk.pending.remove((envelope.dest, envelope.session)) else {
         desk.intake.stray += 1;
+        mutant::when(Mutant::AnyAnswer, || desk.complete(envelope));
         return;
     };
     if call.dest.harbor() == peer {
         link.confirm(call.frame);
     }
     count(peer, &envelope, desk);
-    desk.complete(envelope);
+    mutant::unless(Mutant::AnswerDropped, || desk.complete(envelope));
 }
 
 /// The source of an ERROR without a session is dead: the calls of its receiver to it end, all of which are in this table.
 /// Only the source's own node can know.
 fn bury(peer: HarborId, envelope: Envelope, desk: &mut Desk) {
-    if envelope.source.harbor() != peer {
+    if envelope.source.harbor() != peer && !mutant::is(Mutant::AnyoneBuries) {
         desk.intake.stray += 1;
         return;
     }
     while let Some(call) = desk.pending.pop_pair(envelope.dest, envelope.source) {
         let (caller, session) = call.key;
+        if mutant::is(Mutant::BuriedInSilence) {
+            continue;
+        }
         desk.complete(Envelope::error(call.dest, caller, session, CallError::NoService));
     }
     deliver(peer, envelope, desk);

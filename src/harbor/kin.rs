@@ -19,6 +19,7 @@ use super::{Event, Fault, Harbor, Hello};
 use crate::clock::Instant;
 use crate::limits::{KIN_BYTES_MAX, SERVICE_ID_KIN};
 use crate::message::{Body, CallError, Envelope, Handle, HarborId, Kind, Payload, Session};
+use crate::mutant::{self, Mutant};
 use crate::seri::{self, Value};
 use crate::wire::{self, CompressionFault};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,8 @@ pub(super) fn is_addressed(envelope: &Envelope, desk: &Desk) -> bool {
 pub(super) fn frame(message: Envelope, desk: &Desk) -> Envelope {
     let len = message.body.bytes().map_or(0, <[u8]>::len);
     let is_large = desk.compress.is_some_and(|bytes_min| len >= bytes_min);
-    match is_large && desk.readers.contains(&message.dest.harbor()) {
+    let reads = desk.readers.contains(&message.dest.harbor()) || mutant::is(Mutant::CompressedForAll);
+    match is_large && reads {
         true => wire::compress(message, desk.own),
         false => message,
     }
@@ -124,6 +126,7 @@ impl Harbor {
         let is_met = self.desk.met.contains_key(&peer);
         match word {
             Some(Word::Hello(hello)) => self.hear_kin(peer, hello),
+            Some(Word::Ping(_)) if mutant::is(Mutant::PongMissing) => {}
             Some(Word::Ping(number)) if is_met => slot.say(Word::Pong(number), &mut self.desk),
             Some(Word::Pong(number)) if is_met => slot.pong(number),
             Some(Word::Pause) if is_met => slot.peer_pauses(&mut self.desk),
@@ -199,6 +202,11 @@ impl Harbor {
         for id in late {
             self.slots[id.index()].supersede(&mut self.desk);
         }
+    }
+
+    /// Whether this peer is asked for a sign of life when it is silent: both nodes said hello on the present link.
+    pub fn is_watched(&self, peer: HarborId) -> bool {
+        self.slots[peer.index()].is_watched()
     }
 
     /// What a node of our kind said of itself on the present link; none of a real node.

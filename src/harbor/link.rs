@@ -9,6 +9,7 @@ use super::{ConnId, Event};
 use crate::clock::Instant;
 use crate::limits::{FRAME_PACE_TIME, FRAME_STEP_BYTES, LARGE_WARN_BYTES, PAYLOAD_BYTES_MAX, STALL_STEPS};
 use crate::message::{Body, CallError, Envelope, HarborId, Kind, SendError, SendReason};
+use crate::mutant::{self, Mutant};
 use crate::wire::{FrameDecoder, Outbox};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl Link {
             large_sent: LARGE_WARN_BYTES,
             large_received: LARGE_WARN_BYTES,
         };
-        if !link.outbox.is_empty() {
+        if !link.outbox.is_empty() && !mutant::is(Mutant::FirstBytesUnwatched) {
             link.expect_progress(desk);
         }
         link
@@ -85,7 +86,9 @@ impl Link {
     pub(super) fn push(&mut self, envelope: Envelope, desk: &mut Desk) -> Result<(), SendError<Envelope>> {
         let peer = envelope.dest.harbor();
         let is_call = is_call(&envelope);
-        if self.outbox.len() >= unsent_max(&envelope, desk) || (is_call && !has_place(&envelope, desk)) {
+        let is_full =
+            self.outbox.len() >= unsent_max(&envelope, desk) && !mutant::is(Mutant::UnsentUnbounded);
+        if is_full || (is_call && !has_place(&envelope, desk)) {
             return Err(SendError::new(SendReason::Full, envelope));
         }
         let (source, dest, session) = (envelope.source, envelope.dest, envelope.session);
@@ -99,7 +102,7 @@ impl Link {
         self.unsent.push_back(len as u32);
         self.frames += 1;
         self.count(desk);
-        if is_call {
+        if is_call && !mutant::is(Mutant::PendingForgotten) {
             let expires = desk.now + desk.bounds.call_time_max;
             desk.pending.insert(Call { key: (source, session), dest, frame: self.frames, expires });
             match desk.pending.whose(source) {
@@ -181,6 +184,7 @@ impl Link {
     pub(super) fn note_sent(&mut self, desk: &mut Desk) {
         self.count(desk);
         let sent = self.outbox.sent();
+        let sent = sent - u64::from(mutant::is(Mutant::WrittenLate));
         while !self.unsent.is_empty() && self.unsent_end <= sent {
             self.unsent.pop_front();
             self.unsent_end += self.unsent.front().copied().map_or(0, u64::from);
@@ -194,7 +198,9 @@ impl Link {
 
     /// An answer proved that this frame arrived. (An answer to a frame that is not out yet proves nothing.)
     pub(super) fn confirm(&mut self, frame: u64) {
-        self.confirmed = self.confirmed.max(frame.min(self.written()));
+        let most = if mutant::is(Mutant::EverythingConfirmed) { self.frames } else { self.written() };
+        let frame = if mutant::is(Mutant::EverythingConfirmed) { self.frames } else { frame };
+        self.confirmed = self.confirmed.max(frame.min(most));
     }
 
     /// Frames that an answer proved to have arrived.
@@ -273,7 +279,8 @@ pub(super) fn is_call(envelope: &Envelope) -> bool {
 /// passed on for another node at once, one of ours if it is old; its caller, if it still waits, is told.
 fn has_place(envelope: &Envelope, desk: &mut Desk) -> bool {
     let (peer, whose) = (envelope.dest.harbor(), desk.pending.whose(envelope.source));
-    if desk.pending.len(peer, whose) < desk.bounds.pending_calls_max {
+    let one_more = usize::from(mutant::is(Mutant::PendingOneTooMany));
+    if desk.pending.len(peer, whose) < desk.bounds.pending_calls_max + one_more {
         return true;
     }
     match whose {

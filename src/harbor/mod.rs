@@ -59,6 +59,7 @@ pub use settings::{Bounds, Join, Settings};
 use crate::clock::Instant;
 use crate::limits::{ADDRESS_BYTES_MAX, SHORT_READ_BYTES, SLOTS};
 use crate::message::{CallError, Envelope, HarborId, Kind, MemoryUse};
+use crate::mutant::{self, Mutant};
 use crate::registry::{Master, Slave};
 use crate::wire::Outbox;
 use control::Control;
@@ -334,7 +335,7 @@ impl Harbor {
     pub fn handle_undeliverable(&mut self, now: Instant, envelope: Envelope) {
         self.desk.now = now;
         self.desk.intake.undeliverable += 1;
-        if !matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR) {
+        if !matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR) && !mutant::is(Mutant::MissingInSilence) {
             let (missing, sender) = (envelope.dest, envelope.source);
             self.desk.reply(Envelope::error(missing, sender, envelope.session, CallError::NoService));
         }
@@ -346,7 +347,7 @@ impl Harbor {
     pub fn handle_overflow(&mut self, now: Instant, envelope: Envelope) {
         self.desk.now = now;
         self.desk.intake.overflowed += 1;
-        self.desk.refuse(&envelope, CallError::Full);
+        mutant::unless(Mutant::OverflowInSilence, || self.desk.refuse(&envelope, CallError::Full));
         self.settle();
     }
 
@@ -373,6 +374,7 @@ impl Harbor {
         self.desk.now = now;
         while let Some((deadline, conn)) = self.strangers.front().copied()
             && deadline <= now
+            && !mutant::is(Mutant::StrangersStay)
         {
             self.strangers.pop_front();
             self.desk.fault(conn, None, Fault::HandshakeTimeout);
@@ -389,7 +391,9 @@ impl Harbor {
             host.expire(&mut self.desk);
         }
         match self.phase {
-            Phase::Leaving { deadline } if deadline <= now => self.abandon(),
+            Phase::Leaving { deadline } if deadline <= now && !mutant::is(Mutant::LeaveForEver) => {
+                self.abandon()
+            }
             Phase::Leaving { .. } | Phase::Running | Phase::Left => {}
         }
         self.settle();
@@ -408,7 +412,8 @@ impl Harbor {
             Phase::Leaving { deadline } => Some(deadline),
             Phase::Running | Phase::Left => None,
         };
-        let stranger = self.strangers.front().map(|(deadline, _)| *deadline);
+        let strangers = self.strangers.front().filter(|_| !mutant::is(Mutant::StrangersStay));
+        let stranger = strangers.map(|(deadline, _)| *deadline);
         let slots = self.slots.iter().filter_map(|slot| slot.deadline(&self.desk));
         let host = self.host.as_ref().and_then(Host::deadline);
         let rest = [

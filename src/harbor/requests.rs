@@ -7,6 +7,7 @@ use crate::limits::SERVICE_ID_VACANT;
 use crate::message::{
     Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Name, NameEntry, Status, Waiter,
 };
+use crate::mutant::{self, Mutant};
 use crate::registry::kin_of;
 
 /// A name of nobody has no owner that a service could use.
@@ -75,7 +76,7 @@ impl Harbor {
     /// A message to a name ends here; who waits for its answer is told.
     fn fail_nameless(&mut self, name: Name, envelope: &Envelope, reason: Failure) {
         self.own_account.fail(reason);
-        self.desk.refuse(envelope, reason.to_name(name));
+        mutant::unless(Mutant::NamelessInSilence, || self.desk.refuse(envelope, reason.to_name(name)));
     }
 
     /// If nothing is held for the name any more, the registry need not ask for it.
@@ -87,6 +88,9 @@ impl Harbor {
 
     /// Messages that waited too long for a name.
     pub(super) fn expire_nameless(&mut self) {
+        if mutant::is(Mutant::NamelessForEver) {
+            return;
+        }
         while let Some((name, envelope)) = self.nameless.pop_expired(self.desk.now) {
             self.fail_nameless(name, &envelope, Failure::NoName);
             self.release(name);
@@ -98,10 +102,14 @@ impl Harbor {
         let mut held = self.nameless.take(name);
         while let Some(envelope) = held.pop() {
             // From here on it counts where it goes.
-            self.own_account.accepted -= 1;
-            self.send(Envelope { dest: owner, ..envelope });
+            mutant::unless(Mutant::NamelessMiscounted, || self.own_account.accepted -= 1);
+            let is_half = mutant::is(Mutant::LowHalfLost) && !self.slots[owner.harbor().index()].is_up();
+            let dest = if is_half { Handle::new(owner.harbor(), 0) } else { owner };
+            self.send(Envelope { dest, ..envelope });
         }
-        self.desk.actions.push_back(Action::Publish { name, handle: owner });
+        if !mutant::is(Mutant::NameUnpublished) {
+            self.desk.actions.push_back(Action::Publish { name, handle: owner });
+        }
         while let Some(waiter) = self.desk.waiters.pop_name(name, owner_of(owner)) {
             self.desk.answer(waiter, as_answer(owner_of(owner)));
         }

@@ -30,6 +30,7 @@ use crate::clock::Instant;
 use crate::message::{
     CallError, Envelope, HarborAnswer, HarborId, Kind, LinkState, PeerStatus, SendError, SendReason,
 };
+use crate::mutant::{self, Mutant};
 use crate::wire::Outbox;
 use std::io;
 
@@ -94,7 +95,7 @@ impl Slot {
     /// Sends, holds or fails a message, by the state.
     pub(super) fn send(&mut self, envelope: Envelope, desk: &mut Desk) {
         self.used = true;
-        self.account.accepted += 1;
+        mutant::unless(Mutant::AcceptedUncounted, || self.account.accepted += 1);
         if let Err(reason) = carriable(&envelope) {
             return self.fail(envelope, reason.into(), desk);
         }
@@ -111,6 +112,9 @@ impl Slot {
             }
             State::Up(link) => {
                 if let Err(SendError { reason, message }) = link.push(envelope, desk) {
+                    if mutant::is(Mutant::FullInSilence) {
+                        return self.account.fail(reason.into());
+                    }
                     self.fail(message, reason.into(), desk);
                 }
             }
@@ -127,8 +131,13 @@ impl Slot {
 
     /// An accepted message ends here; who waits for its answer, or for this answer, is told.
     fn fail(&mut self, envelope: Envelope, reason: Failure, desk: &mut Desk) {
-        self.account.fail(reason);
+        mutant::unless(Mutant::FailedUncounted, || self.account.fail(reason));
         let told = reason.to_peer(self.id);
+        if mutant::is(Mutant::FailedUntold)
+            || (mutant::is(Mutant::AnswerLost) && envelope.kind == Kind::RESPONSE)
+        {
+            return;
+        }
         if envelope.kind == Kind::RESPONSE && reason != Failure::PeerDown {
             desk.reply(Envelope::error(envelope.source, envelope.dest, envelope.session, told));
         } else {
@@ -137,6 +146,9 @@ impl Slot {
     }
 
     fn fail_held(&mut self, mut held: Held, reason: Failure, desk: &mut Desk) {
+        if mutant::is(Mutant::HeldDroppedAtDeath) {
+            return self.account.fail_many(reason, held.len() as u64);
+        }
         while let Some(envelope) = take_held(&mut held, desk) {
             self.fail(envelope, reason, desk);
         }
@@ -200,7 +212,7 @@ impl Slot {
 
     /// Dials again later, if the master has not taken back its word.
     fn pause(&mut self, desk: &mut Desk) {
-        if self.address.is_none() || desk.leaving {
+        if self.address.is_none() || desk.leaving || mutant::is(Mutant::NoRedial) {
             return;
         }
         let until = desk.now + self.backoff.pause(&desk.bounds, &mut desk.jitter);
@@ -250,6 +262,10 @@ impl Slot {
     pub(super) fn greeted(&mut self, conn: ConnId, desk: &mut Desk) -> Result<(), InUse> {
         self.used = true;
         let held = match &mut self.state {
+            State::Up(_) if mutant::is(Mutant::LinkTakenOver) => {
+                self.give_up(DownReason::Closed, desk);
+                Held::default()
+            }
             State::Up(_) => {
                 self.probe(desk.bounds.probe_time_max, desk);
                 return Err(InUse);
@@ -272,10 +288,14 @@ impl Slot {
     /// The handshake is done: what was held goes out first.
     fn up(&mut self, conn: ConnId, outbox: Outbox, mut held: Held, desk: &mut Desk) {
         let mut link = Box::new(Link::new(conn, outbox, desk));
-        desk.event(Event::Up(self.id));
+        mutant::unless(Mutant::UpSkipped, || desk.event(Event::Up(self.id)));
         desk.link_changes.push_back(LinkChange::Up(self.id));
         desk.answer_all(Subject::Connect(self.id), &HarborAnswer::Up);
         while let Some(envelope) = take_held(&mut held, desk) {
+            if mutant::is(Mutant::HeldForgotten) {
+                self.account.fail(Failure::Expired);
+                continue;
+            }
             if let Err(SendError { reason, message }) = link.push(envelope, desk) {
                 self.fail(message, reason.into(), desk);
             }
@@ -316,7 +336,7 @@ impl Slot {
             && handshake.conn == conn
         {
             let Some((answer, rest)) = chunk.split_first() else { return };
-            if HarborId::new(*answer) != self.id {
+            if HarborId::new(*answer) != self.id && !mutant::is(Mutant::WrongIdTaken) {
                 return self.wrong_id(HarborId::new(*answer), desk);
             }
             chunk = rest;
@@ -379,18 +399,24 @@ impl Slot {
             self.backoff.reset();
         }
         link.forget_memory(self.id, desk);
-        self.account.unknown += link.in_flight();
-        self.account.fail_many(Failure::PeerDown, link.unsent());
+        mutant::unless(Mutant::UnknownUncounted, || self.account.unknown += link.in_flight());
+        mutant::unless(Mutant::UnsentUncounted, || self.account.fail_many(Failure::PeerDown, link.unsent()));
+        mutant::when(Mutant::DownFirst, || desk.event(Event::Down(self.id, reason)));
         while let Some(call) =
             desk.pending.pop(self.id, Whose::Ours).or_else(|| desk.pending.pop(self.id, Whose::Theirs))
         {
-            let was_sent = call.frame <= link.written();
+            if mutant::is(Mutant::PendingKept) {
+                continue;
+            }
+            let was_sent = call.frame <= link.written() && !mutant::is(Mutant::UnknownCalledUnsent);
             let told =
                 if was_sent { CallError::OutcomeUnknown(self.id) } else { CallError::PeerDown(self.id) };
             let (caller, session) = call.key;
             desk.reply(Envelope::error(call.dest, caller, session, told));
         }
-        desk.event(Event::Down(self.id, reason));
+        if !mutant::is(Mutant::DownFirst) && !mutant::is(Mutant::DownSkipped) {
+            desk.event(Event::Down(self.id, reason));
+        }
         desk.link_changes.push_back(LinkChange::Down(self.id));
         desk.answer_all(Subject::Link(self.id), &HarborAnswer::Down);
         self.pause(desk);
@@ -432,6 +458,10 @@ impl Slot {
             let before = held.bytes();
             let Some(envelope) = held.pop_expired(now) else { break };
             desk.held_bytes -= before - held.bytes();
+            if mutant::is(Mutant::HeldExpiresInSilence) {
+                self.account.fail(Failure::Expired);
+                continue;
+            }
             self.fail(envelope, Failure::Expired, desk);
         }
         if self.step_deadline().is_none_or(|deadline| deadline > now) {

@@ -18,6 +18,7 @@ use super::tenure::{Claim, Epochs, Tenure};
 use crate::clock::Instant;
 use crate::limits::{SERVICE_ID_VACANT, VACANT_NAMES_MAX};
 use crate::message::{Handle, HarborId};
+use crate::mutant::{self, Mutant};
 use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use lives::{Coming, Lives};
@@ -401,9 +402,11 @@ impl Master {
         if coming == Coming::NewLife {
             self.free_names(id);
         }
-        let n = self.members.len() as u8;
+        let n = self.members.len() as u8 + u8::from(mutant::is(Mutant::WaitTooMany));
         let about = hello.map_or(Trailing::Nothing, Trailing::Hello);
-        self.broadcast(&Packet::Connect { id, address: address.clone() }, about);
+        if !mutant::is(Mutant::NewcomerUntold) {
+            self.broadcast(&Packet::Connect { id, address: address.clone() }, about);
+        }
         self.links.insert(conn, Link::Member { id, hello, doubted_until: None });
         self.send(conn, Packet::Wait { n }, self.hello.map_or(Trailing::Nothing, Trailing::Hello));
         if self.is_kin(conn) {
@@ -455,7 +458,7 @@ impl Master {
     fn remove(&mut self, conn: ConnId, id: HarborId, fault: Option<ControlFault>) {
         self.links.remove(&conn);
         self.members.remove(&id);
-        self.broadcast(&Packet::Dead { id }, Trailing::Nothing);
+        mutant::unless(Mutant::DeathUntold, || self.broadcast(&Packet::Dead { id }, Trailing::Nothing));
         self.event(MasterEvent::Left { id, fault });
     }
 
@@ -481,6 +484,9 @@ impl Master {
             }
             Some(owner) if !self.may_take(now, owner, (handle, claim), sender) => {
                 self.epochs.hear(claim);
+                if mutant::is(Mutant::LoserBroadcast) {
+                    self.broadcast(&news, Trailing::Nothing);
+                }
                 let winner = owner.handle;
                 self.send(conn, Packet::Name { name: name.clone(), handle: winner }, owner.told());
                 return self.event(MasterEvent::NameTaken { name, winner, loser: handle });
@@ -495,7 +501,7 @@ impl Master {
         };
         let owner = Owner { handle, tenure: Some(tenure) };
         self.put(name.clone(), owner);
-        self.broadcast(&news, owner.told());
+        mutant::unless(Mutant::NameUntold, || self.broadcast(&news, owner.told()));
         self.event(MasterEvent::Named { name, handle });
     }
 
@@ -546,12 +552,13 @@ impl Master {
         let id = owner.handle.harbor();
         let Some(tenure) = owner.tenure.filter(|_| self.members.contains_key(&id)) else { return true };
         let is_own = handle.harbor() == sender;
-        is_own && (id == sender || self.epochs.is_older(now, (claim, sender), (tenure, id)))
+        mutant::is(Mutant::NameStolen)
+            || is_own && (id == sender || self.epochs.is_older(now, (claim, sender), (tenure, id)))
     }
 
     /// G5.
     fn answer(&mut self, conn: ConnId, name: PacketName) {
-        if let Some(owner) = self.names.get(&name).copied() {
+        if let Some(owner) = self.names.get(&name).copied().filter(|_| !mutant::is(Mutant::QueryUnanswered)) {
             self.send(conn, Packet::Name { name, handle: owner.handle }, owner.told());
         }
     }

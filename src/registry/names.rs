@@ -14,6 +14,7 @@ use super::bounds::Bounds;
 use crate::clock::Instant;
 use crate::limits::{CONTESTED_NAMES_MAX, SERVICE_ID_VACANT};
 use crate::message::{Handle, Name, Session, Waiter};
+use crate::mutant::{self, Mutant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's text.
@@ -197,6 +198,9 @@ impl Names {
             owner.epoch = epoch.or(owner.epoch);
             return Learnt::Same;
         }
+        if mutant::is(Mutant::OldNameKept) && self.known.contains_key(&name) {
+            return Learnt::Same;
+        }
         let has_room = self.has_room(&name, bounds);
         let waiters = match is_nobody(handle) {
             true if !has_room => return Learnt::Full,
@@ -264,7 +268,8 @@ impl Names {
 
     /// One waiter whose time is over.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Waiter> {
-        let (&(deadline, ticket), &name) = self.by_time.first_key_value()?;
+        let first = self.by_time.first_key_value().filter(|_| !mutant::is(Mutant::QuestionForEver));
+        let (&(deadline, ticket), &name) = first?;
         if deadline > now {
             return None;
         }
@@ -273,7 +278,8 @@ impl Names {
 
     /// When the next waiter's time is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.by_time.first_key_value().map(|((deadline, _), _)| *deadline)
+        let first = self.by_time.first_key_value().filter(|_| !mutant::is(Mutant::QuestionForEver));
+        first.map(|((deadline, _), _)| *deadline)
     }
 
     fn has_room(&self, name: &Name, bounds: &Bounds) -> bool {

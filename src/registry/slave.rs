@@ -25,6 +25,7 @@ use super::kin::{Kin, kin_of};
 use super::names::{Asked, Learnt, Names, is_nobody};
 use crate::clock::Instant;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
+use crate::mutant::{self, Mutant};
 use crate::wire::control::{ControlFault, Packet, Received};
 use crate::wire::{ConnId, Hello, PacketName, Trailing};
 use claims::Claims;
@@ -602,7 +603,8 @@ impl Slave {
         self.event(SlaveEvent::Joined { missing });
         self.use_kept(kept);
         self.tell_ended(conn);
-        if self.kin.is_some() {
+        if mutant::is(Mutant::OwnNamesForgotten) {
+        } else if self.kin.is_some() {
             self.claim_own();
         } else {
             let own = self.names.own().map(|(name, handle)| Packet::Register { name: name.into(), handle });
@@ -627,6 +629,9 @@ impl Slave {
 
     /// Does what was kept while the node joined. A master of our kind has not judged our own names yet.
     fn use_kept(&mut self, kept: Kept) {
+        if mutant::is(Mutant::KeptForgotten) {
+            return;
+        }
         for (id, address) in kept.newcomers {
             self.meet(id, address, self.hello_of(id));
         }
@@ -643,7 +648,8 @@ impl Slave {
         match learnt {
             Learnt::Same => {}
             Learnt::Full => self.event(SlaveEvent::NameDropped { name }),
-            Learnt::New { waiters, lost } => {
+            Learnt::New { mut waiters, lost } => {
+                mutant::when(Mutant::WaitersForgotten, || waiters.clear());
                 self.outputs.push_back(SlaveOutput::Published { name, handle });
                 for waiter in waiters {
                     self.answer(waiter, HarborAnswer::Found(handle));

@@ -1,34 +1,38 @@
 //! N harbors, one thread, one seed.
 //!
 //! ```text
-//!  seed ─▶ plan ─▶ ┌──────────── world: one heap of what is due, virtual time ────────────┐
-//!                  │  node 0 (hosts the master)   node 1          node 2 …                │
+//!  seed ─▶ case ─▶ ┌──────────── world: one heap of what is due, virtual time ────────────┐
+//!   plan and steps │  node 0 (hosts the master)   node 1          node 2: a played real one│
 //!                  │  ┌────────┐ services         ┌────────┐      ┌────────┐              │
-//!                  │  │ Harbor │ call, send,      │ Harbor │      │ Harbor │              │
-//!                  │  └───┬────┘ answer, die      └───┬────┘      └───┬────┘              │
-//!                  │      └──── TCP: pieces, delay, refusal, end, reset ─────┘            │
-//!                  │  faults: crash and restart, leave, cut connections                   │
+//!                  │  │ Harbor │ call, send, ask, │ Harbor │      │ Real   │   crowd of   │
+//!                  │  └───┬────┘ answer, end      └───┬────┘      └───┬────┘   strangers  │
+//!                  │      └──── TCP: streams, buffers, delay, end, reset, silence ────┘   │
+//!                  │  faults: of processes, machines, clocks, descriptors, connections    │
 //!                  └──────────────── every output ─▶ oracle, trace hash ──────────────────┘
 //! ```
-//!
-//! The machines are the real ones; only sockets, clock and services are played. A run has three phases: *busy* with
-//! faults, *healing* without faults in which crashed nodes come back, and *quiet*, in which every call must end and
-//! every two nodes must find each other. The same seed gives the same run to the last byte: [`run`] returns a hash of
-//! everything that happened. A broken rule panics and names it; the seed reproduces it.
 #![forbid(unsafe_code)]
 
+mod case;
+mod checks;
+mod draw;
 mod faults;
 mod network;
 mod node;
 mod oracle;
+pub mod real;
 mod rng;
+mod services;
+mod shrink;
 mod tcp;
-mod traffic;
+mod trace;
 mod world;
 
 #[cfg(test)]
 mod tests;
 
+pub use case::{Act, BadLine, CLASSES, Case, Doors, Fault, Place, Plan, STRANGERS, Step, Stranger, Way};
+pub use draw::Scale;
 pub use oracle::Tally;
 pub use rng::Rng;
-pub use world::{Plan, Report, run};
+pub use shrink::{Failure, attempt, shrink};
+pub use world::{Report, play};

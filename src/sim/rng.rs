@@ -13,6 +13,16 @@ impl Rng {
         Self(seed)
     }
 
+    /// A sequence that belongs to some thing of a run: what happens elsewhere does not change it.
+    pub fn of(seed: u64, thing: [u64; 3]) -> Self {
+        let mut rng = Self(seed);
+        for number in thing {
+            rng.0 ^= number;
+            rng.0 = rng.bits();
+        }
+        rng
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -20,6 +20,7 @@
 
 use crate::limits::{FRAME_LENGTH_MAX, FRAME_STEP_BYTES, TRAILER_BYTES};
 use crate::message::{Body, Envelope, Handle, HarborId, Kind, Payload, Session};
+use crate::mutant::{self, Mutant};
 
 const LENGTH_BYTES: usize = 4;
 
@@ -167,6 +168,7 @@ impl FrameDecoder {
                     self.state = State::Trailer { payload, bytes: [0; TRAILER_BYTES], filled: 0 };
                 }
                 State::Trailer { payload, bytes, filled } => {
+                    mutant::when(Mutant::FrameSplit, || *filled = 0);
                     if !fill(bytes, filled, chunk) {
                         return Ok(None);
                     }
@@ -200,8 +202,10 @@ fn whole_frame<'a>(chunk: &mut &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8; TR
 fn payload_len(length: [u8; LENGTH_BYTES]) -> Result<usize, FrameFault> {
     let length = u32::from_be_bytes(length);
     match length as usize {
+        0..TRAILER_BYTES if mutant::is(Mutant::ShortFrameTaken) => Ok(0),
         0..TRAILER_BYTES => Err(FrameFault::TooShort { length }),
         TRAILER_BYTES..=FRAME_LENGTH_MAX => Ok(length as usize - TRAILER_BYTES),
+        _ if mutant::is(Mutant::LongFrameTaken) => Ok(length as usize),
         _ => Err(FrameFault::TooLong { length }),
     }
 }
@@ -231,7 +235,12 @@ fn extend(payload: &mut Vec<u8>, len: usize, chunk: &mut &[u8]) {
 pub(super) fn envelope(own: HarborId, payload: Payload, trailer: &[u8; TRAILER_BYTES]) -> Envelope {
     let [s0, s1, s2, s3, kind, d0, d1, d2, n0, n1, n2, n3] = *trailer;
     Envelope {
-        source: Handle::from_bits(u32::from_be_bytes([s0, s1, s2, s3])),
+        source: Handle::from_bits(u32::from_be_bytes([
+            if mutant::is(Mutant::SourceUnmarked) { 0 } else { s0 },
+            s1,
+            s2,
+            s3,
+        ])),
         dest: Handle::new(own, u32::from_be_bytes([0, d0, d1, d2])),
         session: Session::from_bits(u32::from_be_bytes([n0, n1, n2, n3])),
         kind: Kind(kind),

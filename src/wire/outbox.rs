@@ -19,6 +19,7 @@ use crate::limits::{
     CHUNK_BYTES, CHUNKS_SPARE_MAX, COPY_BYTES_MAX, IOVEC_MAX, PAYLOAD_BYTES_MAX, TRAILER_BYTES,
 };
 use crate::message::{Body, Envelope, Kind, Payload, SendError, SendReason};
+use crate::mutant::{self, Mutant};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -79,10 +80,18 @@ impl Outbox {
         match envelope.body {
             Body::Bytes(payload) if payload_len > COPY_BYTES_MAX => {
                 self.append(&[&length]);
-                self.payloads.push_back(LargePayload { at: self.end, payload });
+                let at = self.end - u64::from(mutant::is(Mutant::LargeMisplaced));
+                self.payloads.push_back(LargePayload { at, payload });
                 self.append(&[&trailer]);
             }
-            body => self.append(&[&length, body.bytes().unwrap_or_default(), &trailer]),
+            body => {
+                let parts = [&length[..], body.bytes().unwrap_or_default(), &trailer];
+                self.append(&parts);
+                if mutant::is(Mutant::FrameTwice) {
+                    self.append(&parts);
+                    self.pushed += (length.len() + payload_len + TRAILER_BYTES) as u64;
+                }
+            }
         }
         self.pushed += (length.len() + payload_len + TRAILER_BYTES) as u64;
         Ok(())
@@ -224,7 +233,9 @@ pub(super) fn trailer(envelope: &Envelope) -> [u8; TRAILER_BYTES] {
     let mut trailer = [0; TRAILER_BYTES];
     trailer[..4].copy_from_slice(&envelope.source.bits().to_be_bytes());
     trailer[4..8].copy_from_slice(&(u32::from(kind.0) << 24 | envelope.dest.local()).to_be_bytes());
-    trailer[8..].copy_from_slice(&envelope.session.bits().to_be_bytes());
+    let session =
+        if mutant::is(Mutant::SessionCut) { envelope.session.bits() & 7 } else { envelope.session.bits() };
+    trailer[8..].copy_from_slice(&session.to_be_bytes());
     trailer
 }
 

@@ -2,10 +2,10 @@
 
 use crate::joins::{cluster, host, serve};
 use crate::ours::{ECHO, Ours, Outcome, SETTLED};
-use crate::real::{Faults, Real};
 use crate::world::{Cut, Host, World};
 use skyharbor::harbor::{DownReason, Event, Fault};
 use skyharbor::message::HarborId;
+use skyharbor::sim::real::{Faults, Real};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);

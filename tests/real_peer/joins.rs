@@ -1,8 +1,8 @@
 //! Who links to whom: every role, any order, any ids, however the bytes are cut.
 
 use crate::ours::{ECHO, Ours, Outcome, SETTLED};
-use crate::real::Real;
 use crate::world::{Cut, Host, HostNo, World};
+use skyharbor::sim::real::Real;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

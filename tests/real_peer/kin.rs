@@ -1,11 +1,11 @@
 //! Nodes of our kind find each other under any master, and real nodes do not notice.
 
-use crate::frame::{LUA, Message};
 use crate::joins::{cluster, host, serve};
 use crate::ours::{ECHO, Ours, Outcome, SETTLED};
 use crate::world::{Cut, Host, World};
 use skyharbor::harbor::Event;
 use skyharbor::message::HarborId;
+use skyharbor::sim::real::{LUA, Message};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

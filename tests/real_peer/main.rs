@@ -1,10 +1,9 @@
 //! Whole machines next to scripted peers that play real nodes, their faults included, with virtual time and no socket.
 //!
 //! ```text
-//!  world     time, connections, how bytes are cut on their way
-//!  ours      a harbor, with an echo service behind it
-//!  real      a real node as `wire.md` 3 to 5 tells it: joins, links, names, its faults, its log
-//!  master    the master inside a real node
+//!  world                  time, connections, how bytes are cut on their way
+//!  ours                   a harbor, with an echo service behind it
+//!  skyharbor::sim::real   a real node: joins, links, names, its faults, its log; the master inside it
 //! ```
 //!
 //! A played node does what real ones were seen to do, the harmful things too: it loses frames that come before it has
@@ -13,15 +12,11 @@
 //! say that nobody made it complain.
 
 mod faults;
-mod frame;
 mod joins;
 mod kin;
 mod limits;
 mod lives;
-mod master;
 mod names;
 mod ours;
-mod real;
-mod slots;
 mod vacancies;
 mod world;

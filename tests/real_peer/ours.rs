@@ -1,13 +1,13 @@
 //! A harbor of ours in the world, with services that are played.
 
-use crate::frame::{LUA, Message, RESPONSE};
-use crate::world::{Do, Door};
 use skyharbor::clock::Instant;
 use skyharbor::harbor::{Action, ConnId, Event, Harbor, Hello, Join, Listener, Settings};
 use skyharbor::limits::COMPRESS_BYTES_MIN;
 use skyharbor::message::{
     Body, Envelope, Handle, HarborAnswer, HarborId, HarborRequest, Kind, Name, Payload, Session, Waiter,
 };
+pub(crate) use skyharbor::sim::real::Outcome;
+use skyharbor::sim::real::{Do, Door, LUA, Message, RESPONSE};
 use skyharbor::wire::Slices;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -17,13 +17,6 @@ use std::time::Duration;
 pub(crate) const ECHO: u32 = 8;
 /// The service that calls.
 pub(crate) const CALLER: u32 = 9;
-
-/// What a call of this node came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Reply(Vec<u8>),
-    Error(String),
-}
 
 pub(crate) struct Ours {
     pub(crate) id: u8,

@@ -1,8 +1,8 @@
 //! Time, connections and how bytes are cut on their way.
 
 use crate::ours::Ours;
-use crate::real::Real;
 use skyharbor::clock::Instant;
+use skyharbor::sim::real::{Do, Door, Real};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -24,23 +24,6 @@ const NAGLE: Duration = Duration::from_millis(40);
 
 /// The number of a host in the world.
 pub(crate) type HostNo = usize;
-
-/// What a host wants done, in order.
-#[derive(Debug)]
-pub(crate) enum Do {
-    Listen(String, Door),
-    StopListening(Door),
-    Connect(u64, String),
-    Write(u64, Vec<u8>),
-    Close(u64),
-}
-
-/// The two listening sockets of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
-    Links,
-    Master,
-}
 
 pub(crate) enum Host {
     Ours(Box<Ours>),

@@ -17,6 +17,11 @@ impl Slot {
         }
     }
 
+    /// Whether the peer's silence means something.
+    pub(in super::super) fn is_watched(&self) -> bool {
+        matches!(&self.state, State::Up(link) if !link.pulse.is_off())
+    }
+
     /// A PONG came.
     pub(in super::super) fn pong(&mut self, number: u64) {
         if let State::Up(link) = &mut self.state
@@ -65,13 +70,18 @@ impl Slot {
         }
         link.stall.iter_mut().filter(|_| is_resting).for_each(|stall| stall.restart(now));
         if link.stall.as_mut().is_some_and(is_over) {
-            return self.give_up(DownReason::Stalled, desk);
+            match &mut link.stall {
+                Some(stall) if mutant::is(Mutant::StallUnseen) => stall.restart(now),
+                Some(_) | None => return self.give_up(DownReason::Stalled, desk),
+            }
         }
         self.check_pace(desk);
         let State::Up(link) = &mut self.state else { return };
         let rhythm = rhythm(desk);
         match link.pulse.look(desk.now, link.written(), rhythm) {
             Sign::Fine => {}
+            Sign::Silent if mutant::is(Mutant::Impatience) => self.give_up(DownReason::Silent, desk),
+            Sign::Lost if mutant::is(Mutant::SilenceUnseen) => link.pulse.hear(desk.now),
             Sign::Silent => self.ask(rhythm.deadline - rhythm.interval, desk),
             Sign::Lost => self.give_up(DownReason::Silent, desk),
         }

@@ -18,6 +18,7 @@ impl Slot {
         let confirmed_before = link.confirmed();
         let result = intake::receive(self.id, link, chunk, desk);
         self.account.delivered += link.confirmed() - confirmed_before;
+        mutant::when(Mutant::DeliveredMiscounted, || self.account.delivered += link.confirmed() & 1);
         match result {
             Ok(Some(Later { compressed, rest })) => self.pause_reading(compressed, rest, desk),
             Ok(None) => {}

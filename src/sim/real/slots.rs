@@ -1,15 +1,19 @@
 //! The harbor service of a played real node: links, messages that wait, names.
 
-use crate::frame::{ERROR, Message};
+use super::frame::{ERROR, Message};
 use std::collections::{BTreeMap, VecDeque};
 
+/// The state of a slot, as its sender sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Status {
+pub enum Status {
+    /// Never linked: messages wait, without limit.
     #[default]
     Wait,
+    /// Dialled, the answer byte is missing.
     Handshake,
     /// Also when the connection is long gone: it goes on writing.
     Up,
+    /// The node itself closed it: messages are answered with errors.
     Down,
 }
 
@@ -21,18 +25,24 @@ struct Slot {
     bytes: Vec<u8>,
 }
 
-pub(crate) struct Slots {
+/// Its 255 slots and its names.
+pub struct Slots {
     own: u8,
     slots: BTreeMap<u8, Slot>,
     names: BTreeMap<String, (u32, Vec<Message>)>,
-    pub(crate) log: Vec<String>,
-    pub(crate) writes: VecDeque<(u64, Vec<u8>)>,
-    pub(crate) closes: VecDeque<(u64, u8)>,
-    pub(crate) local: VecDeque<Message>,
+    /// What it logged as an error.
+    pub log: Vec<String>,
+    /// Bytes to write.
+    pub writes: VecDeque<(u64, Vec<u8>)>,
+    /// Connections to close, and whose they were.
+    pub closes: VecDeque<(u64, u8)>,
+    /// Messages for services of this node.
+    pub local: VecDeque<Message>,
 }
 
 impl Slots {
-    pub(crate) fn new(own: u8) -> Self {
+    /// Nothing linked yet.
+    pub fn new(own: u8) -> Self {
         Self {
             own,
             slots: BTreeMap::new(),
@@ -44,23 +54,25 @@ impl Slots {
         }
     }
 
-    pub(crate) fn conn(&self, id: u8) -> Option<u64> {
+    /// The connection of a slot, dead or not.
+    pub fn conn(&self, id: u8) -> Option<u64> {
         self.slots.get(&id)?.conn
     }
 
-    pub(crate) fn status(&self, id: u8) -> Status {
+    /// The state of a slot.
+    pub fn status(&self, id: u8) -> Status {
         self.slots.get(&id).map_or(Status::Wait, |slot| slot.status)
     }
 
     /// A link that this node made: its id byte goes out, the answer is awaited.
-    pub(crate) fn dialled(&mut self, id: u8, conn: u64) {
+    pub fn dialled(&mut self, id: u8, conn: u64) {
         let slot = self.slots.entry(id).or_default();
         (slot.conn, slot.status) = (Some(conn), Status::Handshake);
         self.writes.push_back((conn, vec![self.own]));
     }
 
     /// A link that it took over, its id byte is out: what was queued follows at once.
-    pub(crate) fn accepted(&mut self, id: u8, conn: u64) {
+    pub fn accepted(&mut self, id: u8, conn: u64) {
         self.slots.entry(id).or_default().conn = Some(conn);
         self.open(id);
     }
@@ -74,11 +86,13 @@ impl Slots {
         }
     }
 
-    pub(crate) fn owns(&self, conn: u64) -> bool {
+    /// Whether a slot has this connection.
+    pub fn owns(&self, conn: u64) -> bool {
         self.slots.values().any(|slot| slot.conn == Some(conn))
     }
 
-    pub(crate) fn send(&mut self, message: Message) {
+    /// Writes, queues, or answers with an error.
+    pub fn send(&mut self, message: Message) {
         let id = (message.dest >> 24) as u8;
         if id == self.own {
             return self.local.push_back(message);
@@ -95,7 +109,7 @@ impl Slots {
     }
 
     /// The message with its handle, if the name is known; otherwise it waits and the name must be asked for.
-    pub(crate) fn send_name(&mut self, name: &str, mut message: Message) -> Option<Message> {
+    pub fn send_name(&mut self, name: &str, mut message: Message) -> Option<Message> {
         let (handle, queue) = self.names.entry(name.to_owned()).or_default();
         if *handle == 0 {
             queue.push(message);
@@ -107,7 +121,7 @@ impl Slots {
 
     /// What waited for the name goes, also before the answer byte; for a link that is not there it waits again, and has
     /// then lost the low part of its destination.
-    pub(crate) fn update_name(&mut self, name: &str, handle: u32) {
+    pub fn update_name(&mut self, name: &str, handle: u32) {
         let (known, queue) = self.names.entry(name.to_owned()).or_default();
         *known = handle;
         let id = (handle >> 24) as u8;
@@ -132,7 +146,8 @@ impl Slots {
         }
     }
 
-    pub(crate) fn bytes(&mut self, conn: u64, bytes: &[u8]) {
+    /// Bytes of a link.
+    pub fn bytes(&mut self, conn: u64, bytes: &[u8]) {
         let found = self.slots.iter_mut().find(|(_, slot)| slot.conn == Some(conn));
         let Some((id, slot)) = found.map(|(id, slot)| (*id, slot)) else {
             return self.log.push("Invalid socket fd data".to_owned());
@@ -175,7 +190,7 @@ impl Slots {
     }
 
     /// The peer closed. The link stays "up": what is written to it from now on vanishes.
-    pub(crate) fn closed(&mut self, conn: u64) -> Option<u8> {
+    pub fn closed(&mut self, conn: u64) -> Option<u8> {
         self.slots.iter().find(|(_, slot)| slot.conn == Some(conn)).map(|(id, _)| *id)
     }
 }

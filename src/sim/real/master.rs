@@ -1,41 +1,50 @@
 //! The master inside a played real node.
 
-use crate::world::Do;
-use skyharbor::wire::PacketName;
-use skyharbor::wire::control::{Decoder, Packet, encode};
-use skyharbor::{Handle, HarborId};
+use super::Do;
+use super::frame::packet_bytes;
+use crate::message::{Handle, HarborId};
+use crate::wire::PacketName;
+use crate::wire::control::{Decoder, Packet};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Members, and the first owner of each name.
 #[derive(Default)]
-pub(crate) struct Master {
+pub struct Master {
     guests: BTreeMap<u64, Decoder>,
     members: BTreeMap<u64, (HarborId, Decoder)>,
     /// Every id that ever was: a dead one has no connection.
     ids: BTreeMap<HarborId, Option<u64>>,
     /// The first handle of each name, for ever.
-    pub(crate) names: BTreeMap<PacketName, Handle>,
+    pub names: BTreeMap<PacketName, Handle>,
     /// What it wrote as an error.
-    pub(crate) log: Vec<String>,
+    pub log: Vec<String>,
     /// It does not get to names any more.
-    pub(crate) is_stuck: bool,
+    pub is_stuck: bool,
     /// Packets that it was sent, for tests that count them.
-    pub(crate) heard: Vec<Packet>,
+    pub heard: Vec<Packet>,
 }
 
 impl Master {
-    pub(crate) fn accepted(&mut self, conn: u64) {
+    /// A slave connected.
+    pub fn accepted(&mut self, conn: u64) {
         self.guests.insert(conn, Decoder::new());
     }
 
-    pub(crate) fn owns(&self, conn: u64) -> bool {
+    /// Whether it is a connection of a slave.
+    pub fn owns(&self, conn: u64) -> bool {
         self.guests.contains_key(&conn) || self.members.contains_key(&conn)
     }
 
-    pub(crate) fn conn_of(&self, id: u8) -> Option<u64> {
+    /// The connection of a member.
+    pub fn conn_of(&self, id: u8) -> Option<u64> {
         self.ids.get(&HarborId::new(id)).copied().flatten()
     }
 
-    pub(crate) fn bytes(&mut self, conn: u64, mut bytes: &[u8], wishes: &mut VecDeque<Do>) {
+    /// Bytes of a slave.
+    ///
+    /// # Panics
+    /// If it is told more than real slaves say.
+    pub fn bytes(&mut self, conn: u64, mut bytes: &[u8], wishes: &mut VecDeque<Do>) {
         loop {
             let decoder = match (self.guests.get_mut(&conn), self.members.get_mut(&conn)) {
                 (Some(decoder), _) | (None, Some((_, decoder))) => decoder,
@@ -63,7 +72,7 @@ impl Master {
     }
 
     fn handshake(&mut self, conn: u64, packet: Packet, wishes: &mut VecDeque<Do>) {
-        let decoder = self.guests.remove(&conn).unwrap();
+        let decoder = self.guests.remove(&conn).unwrap_or_default();
         let Packet::Hello { id, address } = packet else {
             self.log.push("Invalid handshake type".to_owned());
             return wishes.push_back(Do::Close(conn));
@@ -95,7 +104,8 @@ impl Master {
         }
     }
 
-    pub(crate) fn closed(&mut self, conn: u64, wishes: &mut VecDeque<Do>) {
+    /// A slave is gone.
+    pub fn closed(&mut self, conn: u64, wishes: &mut VecDeque<Do>) {
         self.guests.remove(&conn);
         if let Some((id, _)) = self.members.remove(&conn) {
             self.ids.insert(id, None);
@@ -111,7 +121,5 @@ impl Master {
 }
 
 fn write(conn: u64, packet: &Packet, wishes: &mut VecDeque<Do>) {
-    let mut bytes = Vec::new();
-    encode(packet, &[], &mut bytes).unwrap();
-    wishes.push_back(Do::Write(conn, bytes));
+    wishes.push_back(Do::Write(conn, packet_bytes(packet)));
 }

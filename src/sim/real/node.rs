@@ -1,12 +1,12 @@
 //! A played real node: how it joins, what it keeps of names, what it does wrong.
 
-use crate::frame::{ERROR, LUA, Message, RESPONSE, packet_bytes, query, register};
-use crate::master::Master;
-use crate::ours::Outcome;
-use crate::slots::{Slots, Status};
-use crate::world::{Do, Door};
-use skyharbor::clock::Instant;
-use skyharbor::wire::control::{Decoder, Packet};
+use super::frame::{ERROR, LUA, Message, RESPONSE, packet_bytes, query, register};
+use super::master::Master;
+use super::slots::{Slots, Status};
+use super::{Do, Faults, Outcome};
+use crate::clock::Instant;
+use crate::sim::tcp::Door;
+use crate::wire::control::{Decoder, Packet};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -16,19 +16,6 @@ const HANDOVER: Duration = Duration::from_micros(300);
 const ECHO: u32 = 8;
 const CALLER: u32 = 9;
 const SERVICE: u32 = 7;
-
-/// What a node does otherwise than it should.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Faults {
-    /// It hands accepted links over this late, and so its answer byte comes this late.
-    pub(crate) late_answer: Duration,
-    /// It never answers an id byte.
-    pub(crate) never_answers: bool,
-    /// It answers with this byte in place of its id.
-    pub(crate) wrong_id: Option<u8>,
-    /// It does not dial whom the master names.
-    pub(crate) never_dials: bool,
-}
 
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -42,22 +29,32 @@ enum Step {
     Failed,
 }
 
-pub(crate) struct Real {
-    pub(crate) id: u8,
-    pub(crate) is_dead: bool,
-    pub(crate) faults: Faults,
+/// One real node.
+pub struct Real {
+    /// Its id.
+    pub id: u8,
+    /// Where it listens for links.
+    pub address: String,
+    /// Its process has ended.
+    pub is_dead: bool,
+    /// What it does otherwise than it should.
+    pub faults: Faults,
     /// What it logged that is no routine.
-    pub(crate) log: Vec<String>,
-    pub(crate) outcomes: BTreeMap<u32, Outcome>,
-    pub(crate) received: Vec<Message>,
-    pub(crate) slots: Slots,
-    pub(crate) master: Option<Master>,
+    pub log: Vec<String>,
+    /// What its calls came to, by session.
+    pub outcomes: BTreeMap<u32, Outcome>,
+    /// What reached its services.
+    pub received: Vec<Message>,
+    /// Its harbor service.
+    pub slots: Slots,
+    /// The master, if it hosts it.
+    pub master: Option<Master>,
     /// Its names: the last N, or its own registration.
-    pub(crate) names: BTreeMap<String, u32>,
+    pub names: BTreeMap<String, u32>,
     /// Whether its start script runs: SERVICE was found and has answered.
-    pub(crate) has_booted: bool,
+    pub has_booted: bool,
     /// What it asked the master, name by name.
-    pub(crate) queries: Vec<String>,
+    pub queries: Vec<String>,
     step: Step,
     control: Option<u64>,
     decoder: Decoder,
@@ -77,9 +74,10 @@ pub(crate) struct Real {
 
 impl Real {
     /// A slave of the master at `master`, which it hosts or not.
-    pub(crate) fn new(id: u8, hosts: bool) -> Self {
+    pub fn new(id: u8, hosts: bool) -> Self {
         Self {
             id,
+            address: format!("node:{id}"),
             is_dead: false,
             faults: Faults::default(),
             log: Vec::new(),
@@ -106,26 +104,29 @@ impl Real {
         }
     }
 
-    pub(crate) fn faulty(id: u8, faults: Faults) -> Self {
+    /// A slave with faults.
+    pub fn faulty(id: u8, faults: Faults) -> Self {
         Self { faults, ..Self::new(id, false) }
     }
 
-    pub(crate) fn handle(&self, local: u32) -> u32 {
+    /// The handle of one of its services.
+    pub fn handle(&self, local: u32) -> u32 {
         u32::from(self.id) << 24 | local
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether its join is done.
+    pub fn is_ready(&self) -> bool {
         self.step == Step::Ready
     }
 
     /// Everything that it wrote as an error, its master's lines too.
-    pub(crate) fn complaints(&self) -> Vec<String> {
+    pub fn complaints(&self) -> Vec<String> {
         let master = self.master.iter().flat_map(|master| &master.log);
         self.log.iter().chain(&self.slots.log).chain(master).cloned().collect()
     }
 
     /// CALLER calls a handle.
-    pub(crate) fn call(&mut self, dest: u32, payload: &[u8]) -> u32 {
+    pub fn call(&mut self, dest: u32, payload: &[u8]) -> u32 {
         self.session_last += 1;
         let message = Message::call(self.handle(CALLER), dest, self.session_last, payload);
         self.send(message);
@@ -133,7 +134,7 @@ impl Real {
     }
 
     /// CALLER calls a name: each message to an unknown one asks the master anew.
-    pub(crate) fn call_name(&mut self, name: &str, payload: &[u8]) -> u32 {
+    pub fn call_name(&mut self, name: &str, payload: &[u8]) -> u32 {
         self.session_last += 1;
         let message = Message::call(self.handle(CALLER), 0, self.session_last, payload);
         match self.slots.send_name(name, message) {
@@ -145,7 +146,7 @@ impl Real {
     }
 
     /// A service takes a name. One that is known is an error inside the node, nothing on the wire.
-    pub(crate) fn register(&mut self, name: &str, local: u32) {
+    pub fn register(&mut self, name: &str, local: u32) {
         if self.names.contains_key(name) {
             return self.log.push(format!("{name} is registered"));
         }
@@ -157,27 +158,29 @@ impl Real {
     }
 
     /// The link's connection, if there is or was one.
-    pub(crate) fn link(&self, id: u8) -> Option<u64> {
+    pub fn link(&self, id: u8) -> Option<u64> {
         self.slots.conn(id)
     }
 
-    pub(crate) fn control(&self) -> Option<u64> {
+    /// Its connection to the master.
+    pub fn control(&self) -> Option<u64> {
         self.control
     }
 
     /// Writes as its slave would, whatever it is.
-    pub(crate) fn tell(&mut self, packet: &Packet) {
+    pub fn tell(&mut self, packet: &Packet) {
         if let Some(conn) = self.control {
             self.wishes.push_back(Do::Write(conn, packet_bytes(packet)));
         }
     }
 
     /// Bytes on any connection.
-    pub(crate) fn write(&mut self, conn: u64, bytes: &[u8]) {
+    pub fn write(&mut self, conn: u64, bytes: &[u8]) {
         self.wishes.push_back(Do::Write(conn, bytes.to_vec()));
     }
 
-    pub(crate) fn dial(&mut self, address: &str) -> u64 {
+    /// Connects; the number of the connection.
+    pub fn dial(&mut self, address: &str) -> u64 {
         self.conn_last += 1;
         self.wishes.push_back(Do::Connect(self.conn_last, address.to_owned()));
         self.conn_last
@@ -193,16 +196,21 @@ impl Real {
         }
     }
 
-    pub(crate) fn start(&mut self) {
+    /// Its process starts.
+    pub fn start(&mut self) {
         if self.master.is_some() {
             self.wishes.push_back(Do::Listen("master".to_owned(), Door::Master));
         }
-        self.wishes.push_back(Do::Listen(format!("node:{}", self.id), Door::Links));
+        self.wishes.push_back(Do::Listen(self.address.clone(), Door::Links));
         self.step = Step::Dialling;
         self.control = Some(self.dial("master"));
     }
 
-    pub(crate) fn accepted(&mut self, _now: Instant, door: Door) -> u64 {
+    /// Somebody connected.
+    ///
+    /// # Panics
+    /// If it is asked for a master that it does not host.
+    pub fn accepted(&mut self, _now: Instant, door: Door) -> u64 {
         self.conn_last += 1;
         match (door, &mut self.master) {
             (Door::Master, Some(master)) => master.accepted(self.conn_last),
@@ -212,11 +220,12 @@ impl Real {
         self.conn_last
     }
 
-    pub(crate) fn connected(&mut self, conn: u64) {
+    /// A dialled connection is there.
+    pub fn connected(&mut self, conn: u64) {
         if self.control == Some(conn) {
             self.step = Step::Greeting;
-            let address = format!("node:{}", self.id);
-            return self.tell(&Packet::Hello { id: crate::frame::id(self.id), address });
+            let address = self.address.clone();
+            return self.tell(&Packet::Hello { id: super::frame::id(self.id), address });
         }
         if let Some(id) = self.dialled.remove(&conn) {
             self.slaves.insert(id, Some(conn));
@@ -225,7 +234,8 @@ impl Real {
         }
     }
 
-    pub(crate) fn refused(&mut self, conn: u64) {
+    /// A dialled connection failed.
+    pub fn refused(&mut self, conn: u64) {
         if self.control == Some(conn) {
             self.control = None;
             self.step = Step::Failed;
@@ -235,7 +245,8 @@ impl Real {
         }
     }
 
-    pub(crate) fn bytes(&mut self, now: Instant, conn: u64, bytes: &[u8]) {
+    /// Bytes arrived.
+    pub fn bytes(&mut self, now: Instant, conn: u64, bytes: &[u8]) {
         if let Some(master) = self.master.as_mut().filter(|master| master.owns(conn)) {
             return master.bytes(conn, bytes, &mut self.wishes);
         }
@@ -380,7 +391,8 @@ impl Real {
         }
     }
 
-    pub(crate) fn closed(&mut self, conn: u64) {
+    /// A connection ended.
+    pub fn closed(&mut self, conn: u64) {
         if let Some(master) = self.master.as_mut().filter(|master| master.owns(conn)) {
             return master.closed(conn, &mut self.wishes);
         }
@@ -400,7 +412,8 @@ impl Real {
         self.flush();
     }
 
-    pub(crate) fn timeout(&mut self, now: Instant) {
+    /// Its time has come.
+    pub fn timeout(&mut self, now: Instant) {
         while let Some((at, conn, id)) = self.handovers.front().copied()
             && at <= now
         {
@@ -412,15 +425,18 @@ impl Real {
         self.flush();
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    /// When it wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
         self.handovers.front().map(|(at, _, _)| *at)
     }
 
-    pub(crate) fn poll(&mut self) -> Option<Do> {
+    /// The next thing that it wants done.
+    pub fn poll(&mut self) -> Option<Do> {
         self.wishes.pop_front()
     }
 
-    pub(crate) fn send(&mut self, message: Message) {
+    /// One of its services sends.
+    pub fn send(&mut self, message: Message) {
         self.slots.send(message);
         self.flush();
     }
@@ -444,6 +460,8 @@ impl Real {
     fn deliver(&mut self, message: Message) {
         match (message.dest & 0x00ff_ffff, message.kind) {
             (CALLER, RESPONSE) => self.ended(message.session, Outcome::Reply(message.payload)),
+            // A service is dead; its calls have errors of their own.
+            (CALLER, ERROR) if message.session == 0 => {}
             (CALLER, ERROR) => self.ended(message.session, Outcome::Error("failed".to_owned())),
             (SERVICE, RESPONSE) => self.has_booted = true,
             (SERVICE, ERROR) => self.log.push("boot failed".to_owned()),
