@@ -109,7 +109,7 @@ impl Harbor {
             return;
         }
         if self.kin.greeted.insert(id) {
-            self.slots[id.index()].say(Word::Hello(hello), &mut self.desk);
+            self.slots[id.index()].greet(hello, &mut self.desk);
             self.begin_pulse(id);
         }
     }

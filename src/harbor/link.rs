@@ -84,13 +84,21 @@ impl Link {
     /// # Errors
     /// Gives the message back: too many unsent bytes or pending calls, or a message that no frame can carry.
     pub(super) fn push(&mut self, envelope: Envelope, desk: &mut Desk) -> Result<(), SendError<Envelope>> {
-        let peer = envelope.dest.harbor();
         let is_call = is_call(&envelope);
         let is_full =
             self.outbox.len() >= unsent_max(&envelope, desk) && !mutant::is(Mutant::UnsentUnbounded);
         if is_full || (is_call && !has_place(&envelope, desk)) {
             return Err(SendError::new(SendReason::Full, envelope));
         }
+        self.append(envelope, desk)
+    }
+
+    /// Appends a frame, however many bytes are unsent.
+    ///
+    /// # Errors
+    /// Gives a message back that no frame can carry.
+    pub(super) fn append(&mut self, envelope: Envelope, desk: &mut Desk) -> Result<(), SendError<Envelope>> {
+        let (peer, is_call) = (envelope.dest.harbor(), is_call(&envelope));
         let (source, dest, session) = (envelope.source, envelope.dest, envelope.session);
         note_large(&mut self.large_sent, &envelope, peer, true, desk);
         let (was_empty, before) = (self.outbox.is_empty(), self.outbox.pushed());

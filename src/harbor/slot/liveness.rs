@@ -1,9 +1,9 @@
 //! Links whose peers are gone and have not said so.
 
-use super::super::Action;
 use super::super::kin::{self, Word};
 use super::super::patience::Patience;
 use super::super::pulse::{Rhythm, Sign};
+use super::super::{Action, Hello};
 use super::reading::longest_rest;
 use super::*;
 use std::time::Duration;
@@ -111,6 +111,16 @@ impl Slot {
         let frame = (link.frames() > before).then_some(link.frames());
         link.pulse.asked(desk.now, frame, patience, rhythm(desk));
         link.pulse.due().into_iter().for_each(|due| desk.wake_at(due));
+    }
+
+    /// Says hello, once on each link, whether there is room or not: who has not heard it answers no question.
+    pub(in super::super) fn greet(&mut self, hello: Hello, desk: &mut Desk) {
+        let State::Up(link) = &mut self.state else { return };
+        self.account.accepted += 1;
+        let hello = kin::spoken(desk.own, self.id, Word::Hello(hello));
+        if let Err(SendError { reason, message }) = link.append(hello, desk) {
+            self.fail(message, reason.into(), desk);
+        }
     }
 
     /// Says a word to the node of our kind.
