@@ -186,8 +186,11 @@ impl World<'_> {
     /// Once everything has settled, nobody dials any more. (A new master knows nothing of who died before it.)
     pub(super) fn check_dial(&mut self, node: usize) {
         let plan = &self.case.plan;
-        let is_settled =
-            !self.leaving && self.nodes[0].life == 1 && plan.reals == 0 && self.estranged.is_empty();
+        let is_settled = self.nodes[0].is_alive()
+            && !self.leaving
+            && self.nodes[0].life == 1
+            && plan.reals == 0
+            && self.estranged.is_empty();
         let Some(dials) = self.dials.get_mut(node).filter(|_| is_settled && plan.default_bounds == 0) else {
             return;
         };
