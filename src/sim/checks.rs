@@ -6,7 +6,7 @@ use super::oracle::{Sent, Uid, Whom};
 use super::services::Letter;
 use super::tcp::{End, Side, TcpId};
 use super::world::{Due, START, World, conn_id};
-use crate::limits::STALL_STEPS;
+use crate::limits::{SERVICE_ID_VACANT, STALL_STEPS, TIE_TIME_MAX};
 use crate::message::{Handle, HarborId, HarborRequest, Name, Session, Status, Waiter};
 use crate::registry::MasterEvent;
 use std::collections::BTreeSet;
@@ -169,9 +169,19 @@ impl World<'_> {
             MasterEvent::Left { id, .. } => drop(self.members.remove(id)),
             MasterEvent::Named { name, handle } => {
                 let (Ok(name), owner) = (name.to_name(), handle.harbor()) else { return };
-                let before = self.named.insert(name, owner).filter(|before| *before != owner);
+                if handle.local() == SERVICE_ID_VACANT {
+                    // Its owner gave it up.
+                    return drop(self.named.remove(&name));
+                }
+                let before =
+                    self.named.insert(name, (owner, self.now)).filter(|(before, _)| *before != owner);
                 let is_one_life = self.nodes[0].life == 1 && self.case.plan.keeps_ids == 0;
-                let robbed = before.filter(|before| is_one_life && self.members.contains(before));
+                // Those who claimed it while they could not reach the master come in any order: the lowest id has it.
+                let is_tie = |at: u64| self.now - at < TIE_TIME_MAX.as_nanos() as u64;
+                let before = before.filter(|(before, at)| *before < owner || !is_tie(*at));
+                let robbed = before
+                    .map(|(before, _)| before)
+                    .filter(|before| is_one_life && self.members.contains(before));
                 assert!(
                     robbed.is_none(),
                     "I9: {name} of {robbed:?} was given to {owner}, and its owner lives"

@@ -197,7 +197,7 @@ pub(super) struct World<'a> {
     pub(super) dials: Vec<u32>,
     /// Who is a member of the master that we host, and who has which name, as the master said.
     pub(super) members: BTreeSet<HarborId>,
-    pub(super) named: BTreeMap<Name, HarborId>,
+    pub(super) named: BTreeMap<Name, (HarborId, u64)>,
     /// No fault has happened.
     pub(super) healthy: bool,
     /// The connection whose bytes are being handled.
