@@ -171,7 +171,8 @@ impl World<'_> {
                 let (Ok(name), owner) = (name.to_name(), handle.harbor()) else { return };
                 if handle.local() == SERVICE_ID_VACANT {
                     // Its owner gave it up.
-                    return drop(self.named.remove(&name));
+                    self.named.remove(&name);
+                    return;
                 }
                 let before =
                     self.named.insert(name, (owner, self.now)).filter(|(before, _)| *before != owner);
