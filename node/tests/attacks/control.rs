@@ -33,6 +33,18 @@ fn read(mut stream: &TcpStream, mut bytes: usize) {
     }
 }
 
+/// Whether the master ends the connection, behind what it said before.
+fn hangs_up(mut stream: &TcpStream) -> bool {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
 /// Reads what the master says, up to the answer to a question for the victim's echo. Names for which the master has no room
 /// get no answer.
 fn read_to_answer(mut stream: &TcpStream, victim: &Victim) {
@@ -105,8 +117,9 @@ fn a_name_that_a_member_does_not_want_to_hear_of() {
         let _links = played.accept_all();
         // It is told of it each time and reads nothing: the master takes it for dead.
         let batch = register("again").repeat(1000);
-        let is_cut = (0..10_000).any(|_| played.control.write_all(&batch).is_err());
-        assert!(is_cut);
+        let was_refused = (0..10_000).any(|_| played.control.write_all(&batch).is_err());
+        // A connection that is closed is still read for a moment, so all of that may have been taken.
+        assert!(was_refused || hangs_up(&played.control));
         calls.wait();
     });
 }

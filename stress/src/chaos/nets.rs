@@ -13,6 +13,7 @@ use super::weather::Lane;
 use crate::plan::Failure;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Where every node listens, and the master besides.
@@ -31,6 +32,7 @@ impl Nets {
         if !rustix::process::geteuid().is_root() {
             return Err(Failure::Namespaces("only root makes network namespaces".into()));
         }
+        remove_orphans();
         let nets = Self { prefix: format!("chaos-{}", std::process::id()), slots, cut: BTreeMap::new() };
         let hub = nets.hub();
         ip(&["netns", "add", &hub])?;
@@ -114,10 +116,27 @@ impl Nets {
 impl Drop for Nets {
     fn drop(&mut self) {
         for name in (0..self.slots).map(|slot| self.inside(slot)).chain([self.hub()]) {
-            // Whatever was not made, or is gone, need not be removed.
-            Command::new("ip").args(["netns", "del", &name]).stderr(Stdio::null()).status().ok();
+            remove(&name);
         }
     }
+}
+
+/// Whoever was killed left its namespaces behind.
+fn remove_orphans() {
+    let Ok(listed) = Command::new("ip").args(["netns", "list"]).output() else { return };
+    for name in String::from_utf8_lossy(&listed.stdout).lines().filter_map(|line| line.split(' ').next()) {
+        let owner = name.strip_prefix("chaos-").and_then(|rest| rest.split_once('-')).map(|(id, _)| id);
+        let is_orphan =
+            owner.is_some_and(|id| id.parse::<u32>().is_ok() && !Path::new("/proc").join(id).exists());
+        if is_orphan {
+            remove(name);
+        }
+    }
+}
+
+/// Whatever was not made, or is gone, need not be removed.
+fn remove(name: &str) {
+    Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status().ok();
 }
 
 fn address(slot: u8) -> IpAddr {
