@@ -1,7 +1,8 @@
 //! Nodes of our kind: who they are, and the messages that they send each other.
 //!
 //! Nothing of this ever goes to a real node: a hello is sent when the present master has named both ends (`~sky.<id>`,
-//! `registry`) and the link is up, once for each link, so one counts and a repeated one does nothing. All messages are
+//! `registry`) and the link is up, or in answer to the peer's, once for each link, so one counts and a repeated one does nothing.
+//! All messages are
 //! ordinary ones between two reserved ids: type LUA, session 0, packed values, a word first.
 //!
 //! | word | values | when |
@@ -103,12 +104,14 @@ pub(super) fn spoken(own: HarborId, peer: HarborId, word: Word) -> Envelope {
 impl Harbor {
     /// Says hello to a node of our kind, once for each link.
     pub(super) fn greet_kin(&mut self, id: HarborId) {
-        let Some(hello) = self.settings.hello else { return };
-        let is_due = self.slots[id.index()].is_up() && self.control.slave.is_kin(id);
-        if !is_due || self.desk.leaving {
-            return;
+        if self.control.slave.is_kin(id) {
+            self.say_hello(id);
         }
-        if self.kin.greeted.insert(id) {
+    }
+
+    fn say_hello(&mut self, id: HarborId) {
+        let Some(hello) = self.settings.hello else { return };
+        if self.slots[id.index()].is_up() && !self.desk.leaving && self.kin.greeted.insert(id) {
             self.slots[id.index()].greet(hello, &mut self.desk);
             self.begin_pulse(id);
         }
@@ -144,7 +147,11 @@ impl Harbor {
     /// incarnation as long as its links live.
     fn hear_kin(&mut self, peer: HarborId, hello: Hello) {
         match self.desk.met.get(&peer) {
-            None => self.meet_kin(peer, hello),
+            None => {
+                self.meet_kin(peer, hello);
+                // It waits for ours, of whom the master has not told us yet.
+                self.say_hello(peer);
+            }
             Some(before) if *before == hello => {}
             Some(_) => self.slots[peer.index()].fault(Fault::OtherHello, &mut self.desk),
         }

@@ -9,10 +9,10 @@ use super::world::{Due, START, World, conn_id};
 use crate::limits::{SERVICE_ID_VACANT, STALL_STEPS, TIE_TIME_MAX};
 use crate::message::{Handle, HarborId, HarborRequest, Name, Session, Status, Waiter};
 use crate::registry::MasterEvent;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Dials of a node that has all its links: of newcomers that may be stuck behind a dead one.
+/// Dials of one address by a node that has all its links: a newcomer may be stuck behind a dead one, or several.
 const DIALS_MAX: u32 = 12;
 
 impl World<'_> {
@@ -195,7 +195,7 @@ impl World<'_> {
     // Dials (I15).
 
     /// Once everything has settled, nobody dials any more. (A new master knows nothing of who died before it.)
-    pub(super) fn check_dial(&mut self, node: usize) {
+    pub(super) fn check_dial(&mut self, node: usize, address: &str) {
         let plan = &self.case.plan;
         let is_settled = self.nodes[0].is_alive()
             && !self.leaving
@@ -205,15 +205,16 @@ impl World<'_> {
         let Some(dials) = self.dials.get_mut(node).filter(|_| is_settled && plan.default_bounds == 0) else {
             return;
         };
+        let dials = dials.entry(address.to_owned()).or_default();
         *dials += 1;
-        assert!(*dials <= DIALS_MAX, "I15: node {node} dials for ever");
+        assert!(*dials <= DIALS_MAX, "I15: node {node} dials {address} for ever");
     }
 
     // Probes and the end (I11).
 
     /// After the faults every node calls every other, by handle and by name.
     pub(super) fn probe(&mut self) {
-        self.dials = vec![0; self.nodes.len()];
+        self.dials = vec![BTreeMap::new(); self.nodes.len()];
         let places = |node: usize| Place { node: node as u8, slot: 0 };
         let ours: Vec<usize> =
             (0..self.case.plan.nodes as usize).filter(|node| self.is_member(*node)).collect();

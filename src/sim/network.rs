@@ -31,7 +31,7 @@ impl World<'_> {
 
     /// A machine dials; the connection is there later, or not.
     pub(super) fn connect(&mut self, node: usize, life: u32, conn: u64, address: &str) {
-        self.check_dial(node);
+        self.check_dial(node, address);
         let delay = self.delay(node, conn);
         let due = match place_of(address) {
             Some((to, door)) if to + 1 < self.nodes.len() => Due::Dial { node, life, conn, to, door },

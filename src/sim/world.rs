@@ -194,7 +194,7 @@ pub(super) struct World<'a> {
     /// A frame of one was garbage to the other: it is not dialled again.
     pub(super) estranged: BTreeSet<(usize, usize)>,
     /// Dials of each node since it was looked at whether everybody answers.
-    pub(super) dials: Vec<u32>,
+    pub(super) dials: Vec<BTreeMap<String, u32>>,
     /// Who is a member of the master that we host, and who has which name, as the master said.
     pub(super) members: BTreeSet<HarborId>,
     pub(super) named: BTreeMap<Name, (HarborId, u64)>,

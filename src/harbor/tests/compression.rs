@@ -36,9 +36,10 @@ fn from_kin(reads: bool) -> Envelope {
     Envelope { source, dest, session: Session::NONE, kind: Kind::LUA, body }
 }
 
-/// Node 2 says hello.
+/// Node 2 says hello, and is answered with ours.
 fn greets(bench: &mut Bench, link: ConnId, reads: bool) {
     assert!(bench.reads(link, vec![from_kin(reads)]).starts_with("Kin "));
+    assert!(bench.read(link).starts_with(b"\0\0\0\x16\x2cHELLO"));
 }
 
 /// From a service of node 2 to one of node 5.
@@ -130,7 +131,8 @@ fn calls_that_leave_and_answers_that_come_compressed_are_calls_and_answers() {
     assert_eq!(bench.reads(link, answers), "1 to :05000008: RESPONSE, 2 to :05000008: ERROR");
     assert_eq!((bench.harbor.pending_calls(PEER_2), bench.harbor.intake().stray), (1, 1));
     let account = bench.harbor.account(PEER_2);
-    assert_eq!((account.accepted, account.delivered, account.in_flight), (3, 2, 1));
+    // Our hello, and two of the three calls.
+    assert_eq!((account.accepted, account.delivered, account.in_flight), (1 + 3, 1 + 2, 1));
     bench.input(|harbor, now| harbor.handle_closed(now, link));
     assert!(bench.take().starts_with("3 to :05000008: OutcomeUnknown((2)), Down"));
 }

@@ -44,6 +44,9 @@ fn one_hello_of_a_link_counts() {
         bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(9)));
     }
     assert_eq!(bench.take(), MET, "a repeated one makes no event");
+    let answers = bench.read(link);
+    assert!(answers.starts_with(b"\0\0\0\x16\x2cHELLO"), "ours, though no master told us of it");
+    assert_eq!(answers.len(), 4 + 0x16, "once");
     bench.input(|harbor, now| harbor.handle_bytes(now, link, &hello(8)));
     let conn = link.number();
     let fault = format!("PeerFault {{ conn: ConnId({conn}), peer: Some((2)), fault: OtherHello }}");
