@@ -317,14 +317,16 @@ impl Slot {
         }
     }
 
-    /// Somebody else answered: the address is wrong, nothing is tried until the master gives another.
+    /// Somebody else answered: the address is wrong, or a bit changed on its way. The master may give another, or call the peer
+    /// dead; until then it is tried again after the longest pause.
     fn wrong_id(&mut self, got: HarborId, desk: &mut Desk) {
         if let State::Handshake(handshake) = &mut self.state {
             let (conn, held) = (handshake.conn, std::mem::take(&mut handshake.held));
-            self.address = None;
             self.state = State::Down { dial: Dial::Idle };
             desk.fault(conn, Some(self.id), Fault::WrongId { expected: self.id, got });
             self.fail_held(held, Failure::PeerDown, desk);
+            self.backoff.exhaust();
+            self.pause(desk);
         }
     }
 
