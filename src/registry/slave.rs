@@ -530,6 +530,7 @@ impl Slave {
 
     /// `N`: the name has this owner, now or when ready.
     fn hear(&mut self, name: Name, handle: Handle, epoch: Option<u64>) {
+        self.claims.note_heard(&name, handle);
         let is_untold = self.state() == SlaveState::Ready && self.claims.is_untold(&name);
         if is_untold && self.has_kin_master() {
             return self.claims.note_verdict(name, handle, epoch);
@@ -597,9 +598,9 @@ impl Slave {
         self.state = State::Ready { conn };
         // Links of an earlier join may be to nodes that this master does not count.
         self.knows_all = missing == 0 && !self.was_ready && self.kin.is_some();
-        if std::mem::replace(&mut self.was_ready, true) {
-            self.doubt_known();
-        }
+        self.was_ready = true;
+        // What is known of others by now was heard on an earlier link.
+        self.doubt_known();
         self.event(SlaveEvent::Joined { missing });
         self.use_kept(kept);
         self.tell_ended(conn);

@@ -48,10 +48,21 @@ pub(super) struct Claims {
     /// Names that are asked for although they are known to be nobody's: a real master answers with the first owner that it ever
     /// heard, which is none any more.
     outdated: BTreeSet<Name>,
+    /// What came of the other names that a real master is asked for.
+    heard: BTreeMap<Name, Heard>,
     /// What a master of our kind said of those last.
     verdicts: BTreeMap<Name, (Handle, Option<u64>)>,
     /// Until then the waiters wait for the master.
     deadline: Option<Instant>,
+}
+
+/// What came of a name between the question for it and the one for our own name.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Owners that are somebody, among them the one that answers the question.
+    owners: usize,
+    /// Who had it gave it up.
+    nobody: Option<Handle>,
 }
 
 /// One name.
@@ -106,6 +117,15 @@ impl Claims {
     /// The owner of a name came. Whether it is the answer of a real master for a name that is nobody's by now.
     pub(super) fn pop_outdated(&mut self, name: &Name) -> bool {
         self.outdated.remove(name)
+    }
+
+    pub(super) fn note_heard(&mut self, name: &Name, handle: Handle) {
+        if let Some(heard) = self.heard.get_mut(name) {
+            match is_nobody(handle) {
+                true => heard.nobody = Some(handle),
+                false => heard.owners += 1,
+            }
+        }
     }
 
     /// Takes back what a service wants of this name, or of any. Who waits for it.
@@ -166,7 +186,7 @@ impl Slave {
         self.ask_for_claims();
     }
 
-    /// The node is ready once more: it asks again for all that it knows, if that is worth it (G15).
+    /// The node is ready: it asks again for all that it heard from earlier masters, if that is worth it (G15).
     pub(super) fn doubt_known(&mut self) {
         for name in self.names.vacant() {
             self.forget_vacant(name);
@@ -211,6 +231,7 @@ impl Slave {
         self.claims.is_open = true;
         if std::mem::take(&mut self.claims.is_asked) {
             self.claims.outdated.clear();
+            self.pass_over_first_owners();
             for claim in std::mem::take(&mut self.claims.asked) {
                 self.decide(claim);
             }
@@ -218,6 +239,22 @@ impl Slave {
             self.claims.deadline = is_waiting.then(|| now + self.bounds.claim_time_max);
         }
         self.ask_for_claims();
+    }
+
+    /// A real master answers with the first owner that it ever heard. Where the name was given up between question and answer, and
+    /// nobody else was named, that owner is no news.
+    fn pass_over_first_owners(&mut self) {
+        for (name, heard) in std::mem::take(&mut self.claims.heard) {
+            let is_of = |owner: Handle, nobody: Handle| {
+                owner.harbor() == nobody.harbor() && !is_nobody(owner) && heard.owners == 1
+            };
+            let owner = self.names.owner(&name);
+            if let (Some(owner), Some(nobody)) = (owner, heard.nobody)
+                && is_of(owner, nobody)
+            {
+                self.learn(name, nobody, None);
+            }
+        }
     }
 
     /// The master took too long: the names are known inside the node, and it hears of them when it has answered.
@@ -283,8 +320,10 @@ impl Slave {
                 self.send(conn, Packet::Query { name: kin_name(claim.handle.harbor()).into() });
             } else {
                 let is_vacant = self.names.owner(&claim.name).is_some_and(is_nobody);
-                if is_vacant && !self.has_kin_master() {
-                    self.claims.outdated.insert(claim.name);
+                match is_vacant {
+                    _ if self.has_kin_master() => {}
+                    true => drop(self.claims.outdated.insert(claim.name)),
+                    false => drop(self.claims.heard.insert(claim.name, Heard::default())),
                 }
                 self.send(conn, Packet::Query { name: claim.name.into() });
             }

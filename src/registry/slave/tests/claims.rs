@@ -71,6 +71,34 @@ fn g12_an_owner_that_is_dead_gone_nobody_or_of_this_node_leaves_the_name_free() 
 }
 
 #[test]
+fn g12_the_first_owner_that_a_real_master_remembers_is_no_news_behind_its_end() {
+    // :02000006 is nobody: node 2 gave the name up.
+    for (said, owner) in [
+        (&[0x0200_0006, 0x0200_0009][..], None),
+        (&[0x0200_0009, 0x0200_0006], None),
+        (&[0x0200_0006], None),
+        (&[0x0200_0009], Some(":02000009")),
+        (&[0x0200_0006, 0x0200_0009, 0x0200_000a], Some(":0200000a")),
+        (&[0x0200_0009, 0x0200_0006, 0x0200_000a], Some(":0200000a")),
+        (&[0x0200_0006, 0x0300_0009], Some(":03000009")),
+    ] {
+        let mut slave = asking();
+        for n in [2, 3] {
+            hear(&mut slave, newcomer(n));
+        }
+        register(&mut slave, "NAME", 1);
+        for handle in said {
+            hear(&mut slave, named("NAME", *handle));
+        }
+        let told = hear(&mut slave, own_name());
+        match owner {
+            Some(owner) => assert_eq!(told, format!("answer 1 NameTaken({owner})"), "{said:x?}"),
+            None => assert!(told.ends_with("1: R \"NAME\" :05000008"), "{said:x?}: {told}"),
+        }
+    }
+}
+
+#[test]
 fn g12_nobody_is_absent_while_announced_links_are_missing() {
     let mut slave = Slave::new(id(OWN), Bounds::default());
     slave.seek_kin(HELLO);
