@@ -1,7 +1,7 @@
 //! A case from a seed: how many nodes, what they do, and which classes of faults happen how often (a *swarm*: each run has
 //! classes of its own, so that rare combinations come up).
 
-use super::case::{Act, CLASSES, Case, Doors, Fault, Place, Plan, STRANGERS, Step, Way};
+use super::case::{Act, CLASSES, Case, Doors, Fault, Place, Plan, STRANGERS, Step, Stranger, Way};
 use super::rng::Rng;
 
 /// How long a run is.
@@ -61,6 +61,7 @@ fn short(seed: u64, rng: &mut Rng) -> Plan {
     let nodes = nodes(rng);
     let window_min = if rng.chance(20) { rng.in_range(256..500) } else { 500 };
     let reals = reals(nodes, rng);
+    let kin = rng.chance(80);
     Plan {
         seed,
         nodes,
@@ -72,8 +73,8 @@ fn short(seed: u64, rng: &mut Rng) -> Plan {
         window_min,
         window_max: rng.in_range(1_000..40_000),
         dead_after: rng.in_range(200..900) * MILLI,
-        keeps_ids: keeps_ids(reals, rng),
-        kin: rng.chance(80).into(),
+        keeps_ids: (kin && reals == 0 && rng.chance(40)).into(),
+        kin: kin.into(),
         default_bounds: 0,
         loose_names: 0,
     }
@@ -82,6 +83,7 @@ fn short(seed: u64, rng: &mut Rng) -> Plan {
 fn long(seed: u64, rng: &mut Rng) -> Plan {
     let nodes = if rng.chance(5) { rng.in_range(8..17) } else { rng.in_range(3..7) };
     let reals = reals(nodes, rng);
+    let kin = rng.chance(80);
     Plan {
         seed,
         nodes,
@@ -93,18 +95,11 @@ fn long(seed: u64, rng: &mut Rng) -> Plan {
         window_min: 4_000,
         window_max: rng.in_range(8_000..200_000),
         dead_after: 60 * SECOND,
-        keeps_ids: keeps_ids(reals, rng),
-        kin: rng.chance(80).into(),
+        keeps_ids: (kin && reals == 0 && rng.chance(40)).into(),
+        kin: kin.into(),
         default_bounds: 1,
         loose_names: 0,
     }
-}
-
-/// Whether a master that forgets the dead lets a node come back under its id.
-const REJOINS: bool = false;
-
-fn keeps_ids(reals: u64, rng: &mut Rng) -> u64 {
-    (REJOINS && reals == 0 && rng.chance(60)).into()
 }
 
 pub(super) fn class_of(name: &str) -> usize {
@@ -150,7 +145,7 @@ impl<'a> Draw<'a> {
             }
         };
         let padding_max = if rng.chance(25) { 8_000 } else { 200 };
-        let garbles_control = REJOINS && rng.chance(30);
+        let garbles_control = plan.keeps_ids == 1 && rng.chance(30);
         let claims = rng.chance(40) && plan.reals == 0;
         Self {
             plan,
@@ -344,7 +339,8 @@ impl<'a> Draw<'a> {
     fn connection(&mut self, class: &str) -> Fault {
         let (one, other) = (self.node(), self.node());
         let time = self.around(self.time_max / 2);
-        let is_control = class != "reset" && self.garbles_control || class == "reset" && REJOINS;
+        let is_control =
+            class != "reset" && self.garbles_control || class == "reset" && self.plan.keeps_ids == 1;
         let doors = if is_control && self.rng.chance(20) { Doors::Control } else { Doors::Links };
         match class {
             "stall" => Fault::Stall { from: one, to: other, time },
@@ -359,7 +355,15 @@ impl<'a> Draw<'a> {
             }
             "flip" => Fault::Flip { from: one, to: other, doors },
             "truncate" => Fault::Truncate { from: one, to: other, doors },
-            _ => Fault::Stranger { node: self.ours(), who: STRANGERS[self.rng.index(STRANGERS.len())] },
+            _ => Fault::Stranger { node: self.ours(), who: self.stranger() },
+        }
+    }
+
+    /// A member that says no hello is a real node to a master of our kind, which burns ids from then on (G2).
+    fn stranger(&mut self) -> Stranger {
+        match STRANGERS[self.rng.index(STRANGERS.len())] {
+            Stranger::UsedHello if self.plan.keeps_ids == 1 => Stranger::Silent,
+            who => who,
         }
     }
 }

@@ -452,7 +452,9 @@ impl World<'_> {
         };
         let limit = since + patience.as_nanos() as u64 + 10 * self.case.plan.delay_max;
         let condition = &host.condition;
-        let is_well = condition.sick < since && condition.no_descriptors < since;
+        // A close of its own may come late as well.
+        let is_well =
+            [condition.sick, condition.no_descriptors, condition.late].iter().all(|end| *end < since);
         let is_judge = matches!(host.host, Host::Ours(_)) && host.life == life && is_well;
         assert!(!is_judge || self.now <= limit, "I12: node {to} lets a stranger stay: {who:?}");
     }
