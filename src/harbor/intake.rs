@@ -90,7 +90,8 @@ fn take(peer: HarborId, mut envelope: Envelope, link: &mut Link, desk: &mut Desk
 /// A request of this node that was passed on from node to node and came back is no other node's to answer any more: whoever has
 /// it here answers its asker without the harbor. If it is passed on again it is remembered again.
 fn come_home(peer: HarborId, envelope: &Envelope, link: &mut Link, desk: &mut Desk) {
-    if envelope.source.is_remote(desk.own) || !envelope.session.wants_answer() {
+    // The session of anything else is no call: that of a multicast packet is its channel.
+    if envelope.source.is_remote(desk.own) || !is_call(envelope) {
         return;
     }
     if let Some(call) = desk.pending.remove((envelope.source, envelope.session))

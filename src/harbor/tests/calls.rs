@@ -185,3 +185,21 @@ fn a_call_that_comes_back_to_its_own_node_is_nobody_else_s() {
     bench.input(|harbor, now| harbor.handle_closed(now, link));
     assert_eq!(bench.take(), "8 to :05000008: OutcomeUnknown((2)), Down((2), Closed)");
 }
+
+#[test]
+fn what_is_no_call_ends_none_with_its_number() {
+    let (mut bench, _, link) = Bench::linked();
+    bench.send(7, 0x0200_0008);
+    bench.read(link);
+    // On channel 7 our own service published, and subscribes; and a tag of the call, which is passed back behind it.
+    for kind in [Kind::MULTICAST, Kind::TRACE] {
+        let bytes = [0, 0, 0, 12, 5, 0, 0, 8, kind.0, 0, 0, 9, 0, 0, 0, 7];
+        bench.input(|harbor, now| harbor.handle_bytes(now, link, &bytes));
+        assert_eq!(bench.take(), format!("7 to :05000009: {kind:?}"));
+        assert_eq!(bench.harbor.pending_calls(PEER_2), 1, "{kind:?}: nobody answers it");
+        let account = bench.harbor.account(PEER_2);
+        assert_eq!((account.delivered, account.in_flight), (0, 1), "{kind:?} proves nothing");
+    }
+    bench.input(|harbor, now| harbor.handle_closed(now, link));
+    assert_eq!(bench.take(), "7 to :05000008: OutcomeUnknown((2)), Down((2), Closed)");
+}
