@@ -58,7 +58,7 @@ pub use settings::{Bounds, Join, Settings};
 
 use crate::clock::Instant;
 use crate::limits::{ADDRESS_BYTES_MAX, SHORT_READ_BYTES, SLOTS};
-use crate::message::{CallError, Envelope, HarborId, Kind, MemoryUse};
+use crate::message::{CallError, Envelope, HarborId, Kind, MemoryUse, Session};
 use crate::mutant::{self, Mutant};
 use crate::registry::{Master, Slave};
 use crate::wire::Outbox;
@@ -331,13 +331,15 @@ impl Harbor {
     /// is 0 (`wire.md` 4.5). The answer goes to the node of the message's source, whoever brought it.
     ///
     /// An answer is not answered. (A real node answers a RESPONSE.) Its session is a number of the service that is gone;
-    /// the service that answered would take it for one of its own calls, and end that.
+    /// the service that answered would take it for one of its own calls, and end that. So would a publisher the session of a
+    /// multicast packet, which is its channel: it is told without one that the service is dead.
     pub fn handle_undeliverable(&mut self, now: Instant, envelope: Envelope) {
         self.desk.now = now;
         self.desk.intake.undeliverable += 1;
         if !matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR) && !mutant::is(Mutant::MissingInSilence) {
             let (missing, sender) = (envelope.dest, envelope.source);
-            self.desk.reply(Envelope::error(missing, sender, envelope.session, CallError::NoService));
+            let session = if envelope.kind.is_answered() { envelope.session } else { Session::NONE };
+            self.desk.reply(Envelope::error(missing, sender, session, CallError::NoService));
         }
         self.settle();
     }

@@ -203,3 +203,18 @@ fn what_is_no_call_ends_none_with_its_number() {
     bench.input(|harbor, now| harbor.handle_closed(now, link));
     assert_eq!(bench.take(), "7 to :05000008: OutcomeUnknown((2)), Down((2), Closed)");
 }
+
+#[test]
+fn a_missing_service_ends_no_call_with_the_number_of_a_channel() {
+    let (mut bench, _, link) = Bench::linked();
+    // A service of this node published, one of node 2 did; neither's session 7 is a call to the missing one.
+    bench.send(7, 0x0200_0008);
+    bench.read(link);
+    let published = Envelope { kind: Kind::MULTICAST, ..message(7, 0x0500_0abc) };
+    bench.input(|harbor, now| harbor.handle_undeliverable(now, published));
+    assert_eq!(bench.take(), "0 to :05000008: NoService");
+    let theirs =
+        Envelope { source: Handle::from_bits(0x0200_0010), kind: Kind::MULTICAST, ..message(7, 0x0500_0abc) };
+    bench.input(|harbor, now| harbor.handle_undeliverable(now, theirs));
+    assert_eq!(bench.read(link), b"\0\0\0\x0c\x05\0\x0a\xbc\x07\0\0\x10\0\0\0\0");
+}
