@@ -6,6 +6,7 @@ use super::super::pulse::{Rhythm, Sign};
 use super::super::{Action, Hello};
 use super::reading::longest_rest;
 use super::*;
+use crate::limits::CHUNK_BYTES;
 use std::time::Duration;
 
 impl Slot {
@@ -115,17 +116,26 @@ impl Slot {
 
     /// Says hello, once on each link, whether there is room or not: who has not heard it answers no question.
     pub(in super::super) fn greet(&mut self, hello: Hello, desk: &mut Desk) {
-        let State::Up(link) = &mut self.state else { return };
-        self.account.accepted += 1;
-        let hello = kin::spoken(desk.own, self.id, Word::Hello(hello));
-        if let Err(SendError { reason, message }) = link.append(hello, desk) {
-            self.fail(message, reason.into(), desk);
+        self.append(Word::Hello(hello), desk);
+    }
+
+    /// Says a word to the node of our kind. Peers that do not read keep none from it: the first chunk has room for them
+    /// whatever the node has unsent, and what is more than that is bytes that it hears.
+    pub(in super::super) fn say(&mut self, word: Word, desk: &mut Desk) {
+        match &self.state {
+            State::Up(link) if link.outbox.len() < CHUNK_BYTES => self.append(word, desk),
+            State::Up(_) | State::Wait { .. } | State::Handshake(_) | State::Down { .. } => {
+                self.send(kin::spoken(desk.own, self.id, word), desk);
+            }
         }
     }
 
-    /// Says a word to the node of our kind.
-    pub(in super::super) fn say(&mut self, word: Word, desk: &mut Desk) {
-        self.send(kin::spoken(desk.own, self.id, word), desk);
+    fn append(&mut self, word: Word, desk: &mut Desk) {
+        let State::Up(link) = &mut self.state else { return };
+        self.account.accepted += 1;
+        if let Err(SendError { reason, message }) = link.append(kin::spoken(desk.own, self.id, word), desk) {
+            self.fail(message, reason.into(), desk);
+        }
     }
 
     /// The link is closed with whatever is unsent, and dialled again by the side that dials.

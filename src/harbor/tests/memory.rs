@@ -3,7 +3,7 @@
 use super::kin::{kin_frame, met};
 use super::*;
 use crate::limits::{
-    FRAME_PACE_BYTES, FRAME_PACE_TIME, FRAME_STEP_BYTES, HEARTBEAT_DEADLINE, HEARTBEAT_TIME,
+    CHUNK_BYTES, FRAME_PACE_BYTES, FRAME_PACE_TIME, FRAME_STEP_BYTES, HEARTBEAT_DEADLINE, HEARTBEAT_TIME,
     MEMORY_LOOK_TIME, PAUSE_TIME_MAX,
 };
 
@@ -279,4 +279,32 @@ fn a_peer_that_does_not_read_leaves_others_their_room() {
     bench.input(|harbor, now| harbor.handle_closed(now, link));
     assert_eq!(bench.harbor.memory().unsent, 0);
     assert!(bench.harbor.balances());
+}
+
+#[test]
+fn a_peer_that_does_not_read_silences_this_node_towards_nobody() {
+    let (mut bench, link) = met();
+    let other = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, other, &[3]));
+    bench.read(other);
+    bench.take();
+    bench.harbor.desk.bounds.unsent_bytes_all_max = LARGE;
+    let body = Body::Bytes(Payload::from_vec(vec![7; 2 * LARGE]));
+    let large = Envelope { body, kind: Kind::TEXT, ..message(0, 0x0300_0009) };
+    bench.input(|harbor, now| harbor.handle_send(now, large));
+    assert!(bench.harbor.memory().unsent > LARGE, "there is no room for anything else");
+    begins(&mut bench, link, &kin_frame(b"\x24PING\x0a\x07"));
+    assert!(bench.read(link)[4..].starts_with(b"\x24PONG\x0a\x07"), "who asks does not take us for dead");
+    bench.harbor.note_mailboxes(usize::MAX / 2);
+    bench.input(|harbor, now| assert_eq!(harbor.room(now, link), 0));
+    assert!(bench.read(link)[4..].starts_with(b"\x2cPAUSE"));
+    bench.harbor.note_mailboxes(0);
+    bench.after(MEMORY_LOOK_TIME);
+    assert!(bench.read(link)[4..].starts_with(b"\x34RESUME"));
+    // What it does not read is bounded all the same.
+    for _ in 0..10_000 {
+        begins(&mut bench, link, &kin_frame(b"\x24PING\x0a\x07"));
+    }
+    let unread = bench.read(link).len();
+    assert!((CHUNK_BYTES..CHUNK_BYTES + 100).contains(&unread), "{unread}");
 }
