@@ -16,6 +16,8 @@ impl Slot {
             link.pulse.begin(desk.now, rhythm(desk));
             link.pulse.due().into_iter().for_each(|due| desk.wake_at(due));
         }
+        // The hello may stand before what there is no memory for.
+        self.rest(desk);
     }
 
     /// Whether the peer's silence means something.

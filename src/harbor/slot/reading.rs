@@ -47,15 +47,23 @@ impl Slot {
         0
     }
 
-    /// There is no memory for what comes. A node of our kind is told, so that it does not take us for dead.
+    /// There is no memory for what comes.
     fn pause_reading(&mut self, compressed: Option<Envelope>, rest: &[u8], desk: &mut Desk) {
         let State::Up(link) = &mut self.state else { return };
         let pause = Pause::new(compressed, rest.to_vec(), desk.now, desk.bounds.pause_time_max);
         desk.wake_at(pause.patience.due());
         link.pause = Some(pause);
-        link.pulse.suspend(longest_rest(desk));
         desk.actions.push_back(Action::Pause { conn: link.conn });
-        self.tell(Word::Pause, desk);
+        self.rest(desk);
+    }
+
+    /// While the link is not read nothing is heard. A node of our kind is told, so that it does not take us for dead.
+    pub(super) fn rest(&mut self, desk: &mut Desk) {
+        let State::Up(link) = &mut self.state else { return };
+        if link.pause.is_some() {
+            link.pulse.suspend(longest_rest(desk));
+            self.tell(Word::Pause, desk);
+        }
     }
 
     /// It is the link's turn; memory for its frame, if it waits for one, is reserved.

@@ -308,3 +308,34 @@ fn a_peer_that_does_not_read_silences_this_node_towards_nobody() {
     let unread = bench.read(link).len();
     assert!((CHUNK_BYTES..CHUNK_BYTES + 100).contains(&unread), "{unread}");
 }
+
+#[test]
+fn a_link_that_is_paused_while_hello_is_said_is_not_taken_for_dead() {
+    let hello = Some(Hello { incarnation: 9, capabilities: Hello::PULSE });
+    let mut settings = Settings { hello, ..Settings::new(HarborId::new(5)) };
+    settings.bounds.inbound_bytes_max = 4 * LARGE;
+    let (mut bench, _, link) = Bench::linked_as(settings);
+    let other = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, other, &[3]));
+    begins(&mut bench, other, &frame(3, 4 * LARGE)[..1000]);
+    bench.read(other);
+    bench.take();
+    // One read brings the peer's hello and the begin of a frame for which there is no memory.
+    let hello = kin_frame(b"\x2cHELLO\x0a\x09\x0a\x01");
+    begins(&mut bench, link, &[&hello, &frame(2, LARGE)[..1000]].concat());
+    assert!(bench.take().contains("Pause"));
+    let said = bench.read(link);
+    let place = |word: &[u8]| said.windows(word.len()).position(|bytes| bytes == word);
+    assert!(place(b"HELLO") < place(b"PAUSE") && place(b"HELLO").is_some(), "{}", said.escape_ascii());
+    for _ in 0..3 {
+        // The other one keeps its pace.
+        bench.after(PAUSE_TIME_MAX / 4);
+        begins(&mut bench, other, &vec![0; FRAME_PACE_BYTES]);
+    }
+    assert_eq!((bench.take(), bench.read(link)), (String::new(), Vec::new()), "it is not asked, nor lost");
+    begins(&mut bench, other, &frame(3, 4 * LARGE)[1000 + 3 * FRAME_PACE_BYTES..]);
+    bench.after(MEMORY_LOOK_TIME);
+    assert!(bench.take().contains("Resume"));
+    let said = bench.read(link);
+    assert!(said[4..].starts_with(b"\x34RESUME"), "{}", said.escape_ascii());
+}
