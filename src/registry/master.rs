@@ -278,11 +278,15 @@ impl Master {
             return;
         }
         let Some(stand_in) = own.filter(|own| *own != id).or_else(|| self.kin(id)) else { return };
-        let stand_in = Handle::new(stand_in, SERVICE_ID_VACANT);
+        self.vacate(id, Handle::new(stand_in, SERVICE_ID_VACANT), |_| true);
+    }
+
+    /// Gives names of that node to nobody, those with such handles.
+    fn vacate(&mut self, id: HarborId, stand_in: Handle, is_over: impl Fn(Handle) -> bool) {
         let names: Vec<PacketName> = self
             .names
             .iter()
-            .filter(|(_, owner)| owner.handle.harbor() == id)
+            .filter(|(_, owner)| owner.handle.harbor() == id && is_over(owner.handle))
             .map(|(name, _)| name.clone())
             .take(VACANT_NAMES_MAX)
             .collect();
@@ -425,11 +429,14 @@ impl Master {
         }
     }
 
-    /// The services of a life that is over have no names. Calls to them fail at the next life.
+    /// The services of a life that is over have no names: those are nobody's at the next life, where calls to them fail, and
+    /// whoever knew one hears that it is free. (The name by which our kind knows the node is the next life's too.)
     fn free_names(&mut self, id: HarborId) {
         for owner in self.names.values_mut().filter(|owner| owner.handle.harbor() == id) {
             owner.tenure = None;
         }
+        let is_over = |handle: Handle| !is_nobody(handle) && handle != kin_handle(id);
+        self.vacate(id, Handle::new(id, SERVICE_ID_VACANT), is_over);
     }
 
     /// A newcomer of our kind hears of all members of our kind by their names (G11).

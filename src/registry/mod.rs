@@ -27,7 +27,8 @@
 //!   owner; nothing is broadcast. (A real master broadcasts the loser's handle and keeps the winner's: split brain.)
 //! - **G4** An owner lives as long as its node is a member. Names of the dead stay, so that calls to them fail instead of
 //!   waiting, and are free to be taken. A node may move its own names. When nothing of the owner is left, no link either,
-//!   its names are given to an id of a living node that is no service: so calls of real nodes get an ERROR.
+//!   its names are given to an id of a living node that is no service: so calls of real nodes get an ERROR. When a later life of the
+//!   node comes, those of the life before are given to such an id of its own.
 //! - **G5** Every new owner is broadcast (`N`), the sender of the `R` included. A query is answered to the asker, a
 //!   query for an unknown name not at all: the broadcast of a later `R` is the answer.
 //! - **G6** A joiner is ready when the announced slaves have linked or are reported dead, each once (one that comes again is a

@@ -1,4 +1,6 @@
 use super::*;
+use crate::message::{HarborAnswer, Session, Waiter};
+use crate::registry::{Slave, SlaveOutput};
 use std::time::Duration;
 
 const START: Instant = Instant::from_nanos(1_000);
@@ -458,10 +460,71 @@ fn g2_an_id_that_only_our_kind_saw_serves_the_same_life_or_a_later_one_again() {
     assert!(tell(&mut master, 1, register("A", 0x0100_0008)).contains("taken"), "its services live");
     master.handle_closed(START, conn(11));
     drain(&mut master);
-    assert!(come(&mut master, START, 12, 2, 103).starts_with("1: C 2 host:2 hello 103, 12: W 1"));
+    let begun = come(&mut master, START, 12, 2, 103);
+    let over = "1: N \"A\" :02000006, vacated 2 :02000006 1";
+    assert!(begun.starts_with(&format!("{over}, 1: C 2 host:2 hello 103, 12: W 1")), "{begun}");
     let named = tell(&mut master, 1, register("A", 0x0100_0008));
     assert!(named.ends_with("named \"A\" :01000008"), "nothing of its life before is left: {named}");
     assert_eq!(come(&mut master, START, 13, 2, 102), "close 13, OldLife(HarborId(2))");
+}
+
+/// What the master writes to node 1 and that to the master, until both have said all.
+fn exchange(master: &mut Master, slave: &mut Slave) -> Vec<HarborAnswer> {
+    let mut answers = Vec::new();
+    loop {
+        if let Some(output) = master.poll_output() {
+            match output {
+                MasterOutput::SendPacket { conn, packet, trailing } => {
+                    slave.handle_packet(START, conn, trailing.behind(packet));
+                }
+                MasterOutput::Close { .. } | MasterOutput::Event(_) => {}
+            }
+        } else if let Some(output) = slave.poll_output() {
+            match output {
+                SlaveOutput::SendPacket { conn, packet, trailing } => {
+                    master.handle_packet(START, conn, trailing.behind(packet));
+                }
+                SlaveOutput::Answer { answer, .. } => answers.push(answer),
+                _ => {}
+            }
+        } else {
+            return answers;
+        }
+    }
+}
+
+#[test]
+fn g4_a_name_of_a_life_that_is_over_is_free_for_those_who_knew_it() {
+    let mut master = kin_master_of(&[]);
+    let mut slave = Slave::new(id(1), Bounds::default());
+    slave.seek_kin(Hello { incarnation: 101, capabilities: 0 });
+    master.handle_accepted(START, conn(1));
+    slave.handle_connected(START, conn(1), "host:1");
+    exchange(&mut master, &mut slave);
+    let begin = |master: &mut Master, link: u64, incarnation: u64| {
+        let hello = Trailing::Hello(Hello { incarnation, capabilities: 0 });
+        master.handle_accepted(START, conn(link));
+        master.handle_packet(START, conn(link), hello.behind(self::hello(2)));
+    };
+    begin(&mut master, 2, 102);
+    for (name, handle) in [("A", 0x0200_0008), ("~sky.2", 0x0200_0007)] {
+        master.handle_packet(START, conn(2), register(name, handle));
+    }
+    exchange(&mut master, &mut slave);
+    slave.handle_linked(START, id(2));
+    let name = "A".parse().unwrap();
+    assert_eq!(slave.owner(&name), Some(handle(0x0200_0008)));
+    // Its machine died without a word: the link of node 1 stands until the next life is announced.
+    master.handle_closed(START, conn(2));
+    begin(&mut master, 3, 103);
+    exchange(&mut master, &mut slave);
+    assert!(slave.is_kin(id(2)) && slave.hello_of(id(2)).is_some_and(|hello| hello.incarnation == 103));
+    slave.handle_unlinked(START, id(2));
+    slave.handle_linked(START, id(2));
+    let waiter = Waiter { source: handle(0x0100_0008), session: Session::from_bits(7) };
+    slave.handle_register(START, name, handle(0x0100_0008), waiter);
+    assert_eq!(exchange(&mut master, &mut slave), [HarborAnswer::Registered]);
+    assert_eq!(slave.owner(&name), Some(handle(0x0100_0008)));
 }
 
 #[test]
