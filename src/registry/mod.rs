@@ -48,7 +48,8 @@
 //! - **G14** Under a real master the lowest of our kind gives the names of the dead to nobody, that is to an id of its own that is
 //!   no service. Dead is who was reported so and has no link, for a while; it is asked first, as in G12.
 //! - **G15** A node that is ready at a master of our kind again asks for all names that it knows, those of its own services
-//!   aside: what became of them meanwhile it has not heard.
+//!   aside: what became of them meanwhile it has not heard. One whose owner it does not know is free
+//!   once all who live must have come back.
 //! - **G16** A name ends with its service, or when that gives it up: its node gives it to nobody. Only the node that has a name
 //!   can end it. Calls to a name of nobody fail; who asks for its owner waits for the next one.
 //! - **G17** A service that was told that it has a name, before the master could be asked, and lost it to whom the master knows,

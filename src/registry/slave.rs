@@ -329,6 +329,7 @@ impl Slave {
     /// master has said who has it (G12), or at once if it cannot be asked. (If it then knows better,
     /// [`SlaveEvent::NameLost`] follows.) After [`Slave::handle_forget`] not at all.
     pub fn handle_register(&mut self, now: Instant, name: Name, handle: Handle, waiter: Waiter) {
+        self.claims.look(now);
         if let Some(owner) = self.rival(&name, handle) {
             self.answer(waiter, HarborAnswer::NameTaken(owner));
         } else if self.must_ask(&name) {

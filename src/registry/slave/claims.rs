@@ -11,7 +11,9 @@
 //! One batch is under way at a time; what comes meanwhile goes with the next.
 //!
 //! Behind them go the names that this node knew before it lost a master of our kind: who has them may have changed unheard
-//! (G15). A real master would answer with the first owner that it ever heard, so it is not asked.
+//! (G15). A real master would answer with the first owner that it ever heard, so it is not asked. What a master of our kind does
+//! not answer it does not know, for it began again: once all who live must have come back to it, such an owner keeps the name from
+//! nobody, and the master judges.
 //!
 //! A master of our kind judges by itself (G13). It is not asked for names that are registered again; they are told with
 //! their epochs, and what it said last before our own name came back is its verdict.
@@ -36,6 +38,12 @@ pub(super) struct Claims {
     waiting: VecDeque<Claim>,
     /// Names of others, whose owners may be out of date.
     stale: VecDeque<Name>,
+    /// Those of them of which the present master has said nothing.
+    doubted: BTreeSet<Name>,
+    /// From then on their owners would have come back to it.
+    doubted_from: Option<Instant>,
+    /// That time is over.
+    is_doubted: bool,
     /// Names that our services have as far as this node knows, and that the present master was not told. At most one
     /// claim without a waiter for each.
     untold: BTreeSet<Name>,
@@ -114,8 +122,15 @@ impl Claims {
         self.deadline
     }
 
-    /// The owner of a name came. Whether it is the answer of a real master for a name that is nobody's by now.
+    /// A service wants a name: whether those count that the present master does not know.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.is_doubted = self.doubted_from.is_some_and(|from| from <= now);
+    }
+
+    /// The owner of a name came: the present master knows it. Whether it is the answer of a real one for a name that is nobody's
+    /// by now.
     pub(super) fn pop_outdated(&mut self, name: &Name) -> bool {
+        self.doubted.remove(name);
         self.outdated.remove(name)
     }
 
@@ -194,6 +209,7 @@ impl Slave {
         if self.has_kin_master() {
             let is_others = |(name, _): &(Name, Handle)| !self.names.is_own(name) && kin_of(name).is_none();
             self.claims.stale = self.names.known().filter(is_others).map(|(name, _)| name).collect();
+            self.claims.doubted = self.claims.stale.iter().copied().collect();
         }
     }
 
@@ -229,6 +245,9 @@ impl Slave {
             return;
         }
         self.claims.is_open = true;
+        if !self.claims.doubted.is_empty() {
+            self.claims.doubted_from.get_or_insert(now + self.bounds.tie_time_max);
+        }
         if std::mem::take(&mut self.claims.is_asked) {
             self.claims.outdated.clear();
             self.pass_over_first_owners();
@@ -413,7 +432,8 @@ impl Slave {
     pub(super) fn rival(&self, name: &Name, handle: Handle) -> Option<Handle> {
         let owner = self.names.owner(name).filter(|owner| *owner != handle)?;
         let is_ours = owner.harbor() == self.own && self.names.is_own(name);
-        (is_ours || self.is_rival(owner)).then_some(owner)
+        let is_vouched = !self.claims.is_doubted || !self.claims.doubted.contains(name);
+        (is_ours || (is_vouched && self.is_rival(owner))).then_some(owner)
     }
 
     /// Whether an owner that is not of this node keeps its names: its node is not known to be dead, or a link to it

@@ -187,6 +187,41 @@ fn g15_a_node_that_was_away_asks_again_for_what_it_knows() {
 }
 
 #[test]
+fn g15_a_master_that_began_again_judges_names_whose_owners_it_does_not_know() {
+    // The node that had `C` died with the master; under the id of the one that had `D` is another life.
+    let mut slave = with_names();
+    join(&mut slave, LINK, 0);
+    for (text, bits) in [("C", 0x0200_0008), ("D", 0x0300_0008), ("E", 0x0300_0009)] {
+        slave.handle_packet(START, LINK, named(text, bits));
+    }
+    slave.handle_closed(START, LINK);
+    slave.handle_linked(START, id(3));
+    join(&mut slave, AGAIN, 1);
+    barrier(&mut slave);
+    slave.handle_packet(START, AGAIN, named("E", 0x0300_0009));
+    barrier(&mut slave);
+    let register_all = |slave: &mut Slave, now: Instant| {
+        for (session, text) in [(3, "C"), (4, "D"), (5, "E")] {
+            slave.handle_register(now, name(text), handle(0x0500_0008), waiter(session));
+        }
+        drain(slave)
+    };
+    let return_time = Bounds::default().tie_time_max;
+    let early = register_all(&mut slave, START + (return_time - Duration::from_nanos(1)));
+    assert_eq!(early.matches("NameTaken").count(), 3, "they may come back: {early}");
+    let told = register_all(&mut slave, START + return_time);
+    assert_eq!(told, "2: Q \"C\", 2: Q \"~sky.5\", answer 5 NameTaken(:03000009)");
+    let taken = |text, session| {
+        let named = format!("publish {text} :05000008, 2: R {text:?} :05000008");
+        format!("answer {session} Registered, {named}")
+    };
+    assert_eq!(barrier(&mut slave), format!("{}, 2: Q \"D\", 2: Q \"~sky.5\"", taken("C", 3)));
+    // Its owner was only late.
+    assert_eq!(hear(&mut slave, AGAIN, "D", 0x0300_0008, 9), "");
+    assert_eq!(barrier(&mut slave), "answer 4 NameTaken(:03000008)");
+}
+
+#[test]
 fn g15_a_real_master_is_not_asked_again() {
     let mut slave = new();
     slave.handle_connected(START, LINK, "here:1");
