@@ -190,10 +190,14 @@ impl Harbor {
         }
         // Whoever was never greeted may be a real node, of which a master that began again knows nothing.
         if self.kin.greeted.contains(&id) {
-            let deadline = self.desk.now + self.desk.bounds.heartbeat_deadline;
-            self.kin.unproven.insert(id, deadline);
-            self.desk.wake_at(deadline);
+            self.await_hello(id);
         }
+    }
+
+    fn await_hello(&mut self, id: HarborId) {
+        let deadline = self.desk.now + self.desk.bounds.heartbeat_deadline;
+        self.kin.unproven.insert(id, deadline);
+        self.desk.wake_at(deadline);
     }
 
     /// A link to a life before this one is over, before this one is dialled.
@@ -207,7 +211,12 @@ impl Harbor {
     pub(super) fn expire_unproven(&mut self) {
         let late: Vec<HarborId> = self.kin.late(self.desk.now).collect();
         for id in late {
-            self.slots[id.index()].supersede(&mut self.desk);
+            let slot = &mut self.slots[id.index()];
+            match slot.is_paused() {
+                // What it said may not be read yet.
+                true => self.await_hello(id),
+                false => slot.supersede(&mut self.desk),
+            }
         }
     }
 

@@ -66,6 +66,11 @@ impl Slot {
         }
     }
 
+    /// Whether the link is not read now.
+    pub(in super::super) fn is_paused(&self) -> bool {
+        matches!(&self.state, State::Up(link) if link.pause.is_some())
+    }
+
     /// It is the link's turn; memory for its frame, if it waits for one, is reserved.
     pub(in super::super) fn admitted(&mut self, desk: &mut Desk) {
         let State::Up(link) = &mut self.state else { return };

@@ -181,3 +181,24 @@ fn a_link_that_never_says_anything_ends_if_it_is_to_our_kind() {
         assert_eq!(bench.harbor.is_open(link), !is_kin);
     }
 }
+
+#[test]
+fn a_link_that_is_not_read_need_not_say_to_which_life_it_is() {
+    let (mut bench, control, link) = linked_under_kin();
+    for id in [5, 2] {
+        bench.packet(control, &named(&format!("~sky.{id}"), id << 24 | 7));
+    }
+    bench.harbor.note_mailboxes(usize::MAX / 2);
+    bench.input(|harbor, now| assert_eq!(harbor.room(now, link), 0));
+    begins(&mut bench, control, 10);
+    bench.read(link);
+    bench.take();
+    let deadline = bench.harbor.desk.bounds.heartbeat_deadline;
+    bench.after(deadline);
+    assert!(bench.harbor.is_open(link), "its hello may lie in the system: {}", bench.take());
+    bench.harbor.note_mailboxes(0);
+    bench.after(crate::limits::MEMORY_LOOK_TIME);
+    assert!(bench.take().contains("Resume"));
+    bench.after(deadline);
+    assert!(bench.take().ends_with("close, Down((2), Superseded)"), "it had its time");
+}
