@@ -35,6 +35,8 @@ pub(super) struct Budget {
     /// Links that wait to deliver.
     deliveries: VecDeque<HarborId>,
     is_frame_next: bool,
+    /// Whose turn it is: it goes on with all that was read of it before the others have theirs.
+    turn: Option<HarborId>,
     pauses: u64,
     crowded: u64,
 }
@@ -50,6 +52,7 @@ impl Budget {
             frames: VecDeque::new(),
             deliveries: VecDeque::new(),
             is_frame_next: false,
+            turn: None,
             pauses: 0,
             crowded: 0,
         }
@@ -79,7 +82,8 @@ impl Budget {
 
     /// Whether a message may be inflated that this link brought; if not, the link waits for its turn.
     pub(super) fn may_inflate(&mut self, peer: HarborId) -> bool {
-        let may = self.deliveries.is_empty() && !self.is_full();
+        let is_next = self.deliveries.is_empty() || self.turn == Some(peer);
+        let may = is_next && !self.is_full();
         if !may {
             self.wait(peer);
         }
@@ -129,10 +133,16 @@ impl Budget {
             return None;
         }
         self.is_frame_next = !self.is_frame_next;
-        match !self.is_frame_next {
+        self.turn = match !self.is_frame_next {
             true => self.admit_frame().or_else(|| self.admit_delivery()),
             false => self.admit_delivery().or_else(|| self.admit_frame()),
-        }
+        };
+        self.turn
+    }
+
+    /// The link whose turn it was has done what it could.
+    pub(super) fn end_turn(&mut self) {
+        self.turn = None;
     }
 
     fn admit_frame(&mut self) -> Option<HarborId> {

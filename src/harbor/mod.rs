@@ -482,6 +482,7 @@ impl Harbor {
                 self.kin_mail(peer, &envelope);
             } else if let Some(peer) = self.desk.inbound.admit() {
                 self.slots[peer.index()].admitted(&mut self.desk);
+                self.desk.inbound.end_turn();
             } else if let Some(reply) = self.desk.replies.pop_front() {
                 self.send(reply);
             } else if matches!(self.phase, Phase::Leaving { .. }) && self.desk.conns_len() == 0 {

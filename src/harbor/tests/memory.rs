@@ -339,3 +339,34 @@ fn a_link_that_is_paused_while_hello_is_said_is_not_taken_for_dead() {
     let said = bench.read(link);
     assert!(said[4..].starts_with(b"\x34RESUME"), "{}", said.escape_ascii());
 }
+
+#[test]
+fn a_link_whose_turn_it_is_goes_on_with_what_was_read_whoever_waits() {
+    const MESSAGES: usize = 200;
+    let hello = Some(Hello { incarnation: 1, capabilities: Hello::READS_COMPRESSED });
+    let (mut bench, _, first) = Bench::linked_as(Settings { hello, ..Settings::new(HarborId::new(5)) });
+    let second = bench.accept(Listener::Links);
+    bench.input(|harbor, now| harbor.handle_bytes(now, second, &[3]));
+    bench.take();
+    bench.harbor.note_mailboxes(usize::MAX / 2);
+    for (link, peer) in [(first, 2), (second, 3)] {
+        let mut bytes = Vec::new();
+        for _ in 0..MESSAGES {
+            let body = Body::Bytes(Payload::from_vec(vec![7; 4000]));
+            let source = Handle::new(HarborId::new(peer), 9);
+            let message = Envelope { source, body, kind: Kind::TEXT, ..message(0, 0x0500_0008) };
+            let frame = crate::wire::compress(message, HarborId::new(peer));
+            let payload = frame.body.bytes().expect("a block");
+            bytes.extend_from_slice(&(payload.len() as u32 + 12).to_be_bytes());
+            bytes.extend_from_slice(payload);
+            bytes.extend_from_slice(&[peer, 0, 0, 7, 255, 0, 0, 7, 0, 0, 0, 0]);
+        }
+        begins(&mut bench, link, &bytes);
+    }
+    assert_eq!(bench.take().matches("Pause").count(), 2);
+    bench.harbor.note_mailboxes(0);
+    bench.after(MEMORY_LOOK_TIME);
+    let told = bench.take();
+    assert_eq!(told.matches("TEXT").count(), 2 * MESSAGES);
+    assert_eq!((told.matches("Resume").count(), told.matches("Pause").count()), (2, 0), "one turn each");
+}
