@@ -110,6 +110,12 @@ pub enum Mutant {
     StallUnseen,
     /// Links end with the link to the master.
     LinksLostWithMaster,
+    /// Who does not read for want of memory does not say so.
+    PauseUntold,
+    /// A link that was not read is never read again.
+    PausedForEver,
+    /// What came behind the message that has to wait is lost.
+    RestLost,
 
     // Members and names: `registry`.
     /// The loser of a name is broadcast, the winner kept, as in Skynet.
@@ -136,6 +142,10 @@ pub enum Mutant {
     DeathUntold,
     /// The last registration of a name wins, as with a real master.
     NameStolen,
+    /// An id serves once, as in Skynet, among nodes of our kind too.
+    IdsBurnt,
+    /// What was heard from an earlier master is believed for ever.
+    OldMasterBelieved,
 
     // Bytes: `wire`.
     /// A frame is written twice.
@@ -157,7 +167,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 70] = [
+    pub const ALL: [Self; 75] = [
         Self::AcceptedUncounted,
         Self::FailedUncounted,
         Self::UnknownUncounted,
@@ -209,6 +219,9 @@ impl Mutant {
         Self::CompressedForAll,
         Self::StallUnseen,
         Self::LinksLostWithMaster,
+        Self::PauseUntold,
+        Self::PausedForEver,
+        Self::RestLost,
         Self::LoserBroadcast,
         Self::NameUntold,
         Self::QueryUnanswered,
@@ -221,6 +234,8 @@ impl Mutant {
         Self::OldNameKept,
         Self::DeathUntold,
         Self::NameStolen,
+        Self::IdsBurnt,
+        Self::OldMasterBelieved,
         Self::FrameTwice,
         Self::FrameSplit,
         Self::SessionCut,

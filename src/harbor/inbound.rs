@@ -19,6 +19,7 @@
 
 use crate::limits::FRAME_STEP_BYTES;
 use crate::message::{HarborId, MemoryUse};
+use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
 
 /// See the module's text.
@@ -129,7 +130,8 @@ impl Budget {
 
     /// The link whose turn it is, if there is room for it. Memory for its frame, if it waits for that, is reserved now.
     pub(super) fn admit(&mut self) -> Option<HarborId> {
-        if self.is_full() || self.delivered() + self.granted >= self.half.max(1) {
+        let is_full = self.is_full() || self.delivered() + self.granted >= self.half.max(1);
+        if is_full || mutant::is(Mutant::PausedForEver) {
             return None;
         }
         self.is_frame_next = !self.is_frame_next;

@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) frame: Option<Reserved>,
     /// The link is not read: there is no memory for its next frame.
     pub(super) pause: Option<Pause>,
+    /// Our hello was said.
+    pub(super) is_greeted: bool,
     /// Until when the peer does not read, as it said.
     pub(super) peer_rests_until: Instant,
     /// Until when the system has been told to look for the peer.
@@ -62,6 +64,7 @@ impl Link {
             stall: None,
             frame: None,
             pause: None,
+            is_greeted: false,
             peer_rests_until: Instant::default(),
             probed_until: Instant::default(),
             unsent: VecDeque::new(),

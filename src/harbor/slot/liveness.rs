@@ -14,6 +14,9 @@ impl Slot {
     pub(in super::super) fn begin_pulse(&mut self, desk: &mut Desk) {
         if let State::Up(link) = &mut self.state {
             link.pulse.begin(desk.now, rhythm(desk));
+            if link.peer_rests_until > desk.now {
+                link.pulse.suspend(link.peer_rests_until);
+            }
             link.pulse.due().into_iter().for_each(|due| desk.wake_at(due));
         }
         // The hello may stand before what there is no memory for.
@@ -118,7 +121,11 @@ impl Slot {
 
     /// Says hello, once on each link, whether there is room or not: who has not heard it answers no question.
     pub(in super::super) fn greet(&mut self, hello: Hello, desk: &mut Desk) {
-        self.append(Word::Hello(hello), desk);
+        if let State::Up(link) = &mut self.state {
+            link.is_greeted = true;
+            self.append(Word::Hello(hello), desk);
+            self.rest(desk);
+        }
     }
 
     /// Says a word to the node of our kind. Peers that do not read keep none from it: the first chunk has room for them

@@ -50,7 +50,8 @@ impl Slot {
     /// There is no memory for what comes.
     fn pause_reading(&mut self, compressed: Option<Envelope>, rest: &[u8], desk: &mut Desk) {
         let State::Up(link) = &mut self.state else { return };
-        let pause = Pause::new(compressed, rest.to_vec(), desk.now, desk.bounds.pause_time_max);
+        let rest = if mutant::is(Mutant::RestLost) { Vec::new() } else { rest.to_vec() };
+        let pause = Pause::new(compressed, rest, desk.now, desk.bounds.pause_time_max);
         desk.wake_at(pause.patience.due());
         link.pause = Some(pause);
         desk.actions.push_back(Action::Pause { conn: link.conn });
@@ -62,7 +63,7 @@ impl Slot {
         let State::Up(link) = &mut self.state else { return };
         if link.pause.is_some() {
             link.pulse.suspend(longest_rest(desk));
-            self.tell(Word::Pause, desk);
+            mutant::unless(Mutant::PauseUntold, || self.tell(Word::Pause, desk));
         }
     }
 
@@ -97,10 +98,11 @@ impl Slot {
         }
     }
 
-    /// Says a word to a peer that understands it.
+    /// Says a word to a peer that understands it: one that said so, or that we greeted, whose hello may be what is not read.
     fn tell(&mut self, word: Word, desk: &mut Desk) {
+        let State::Up(link) = &self.state else { return };
         let hello = desk.met.get(&self.id);
-        if hello.is_some_and(|hello| hello.capabilities & Hello::PULSE != 0) {
+        if hello.map_or(link.is_greeted, |hello| hello.capabilities & Hello::PULSE != 0) {
             self.say(word, desk);
         }
     }

@@ -5,6 +5,7 @@
 
 use super::Refusal;
 use crate::message::HarborId;
+use crate::mutant::{self, Mutant};
 use crate::registry::ids::IdSet;
 use crate::wire::Hello;
 use std::collections::BTreeMap;
@@ -35,7 +36,8 @@ impl Lives {
         if !self.used.contains(id) {
             return Ok(Coming::First);
         }
-        let last = self.incarnations.get(&id).filter(|_| !self.burnt.contains(id));
+        let is_burnt = self.burnt.contains(id) || mutant::is(Mutant::IdsBurnt);
+        let last = self.incarnations.get(&id).filter(|_| !is_burnt);
         let (Some(last), Some(hello)) = (last, hello) else { return Err(Refusal::IdUsed(id)) };
         match hello.incarnation.cmp(last) {
             std::cmp::Ordering::Less => Err(Refusal::OldLife(id)),

@@ -22,6 +22,7 @@ use super::{Learnt, Slave, SlaveOutput, State, is_nobody};
 use crate::clock::Instant;
 use crate::limits::CLAIMS_ASKED_MAX;
 use crate::message::{Handle, HarborAnswer, HarborId, Name, Waiter};
+use crate::mutant::{self, Mutant};
 use crate::registry::kin::{kin_name, kin_of};
 use crate::wire::control::Packet;
 use crate::wire::{ConnId, Trailing};
@@ -206,7 +207,7 @@ impl Slave {
         for name in self.names.vacant() {
             self.forget_vacant(name);
         }
-        if self.has_kin_master() {
+        if self.has_kin_master() && !mutant::is(Mutant::OldMasterBelieved) {
             let is_others = |(name, _): &(Name, Handle)| !self.names.is_own(name) && kin_of(name).is_none();
             self.claims.stale = self.names.known().filter(is_others).map(|(name, _)| name).collect();
             self.claims.doubted = self.claims.stale.iter().copied().collect();
