@@ -5,6 +5,7 @@
 //! | `SEEDS=a..b` | short runs of these seeds |
 //! | `HOURS=n` | long runs until so many cluster-hours have passed, from seed `FIRST` on |
 //! | `JOBS=n` | threads for both |
+//! | `SHRINK=n` | runs that making a failing case small may take |
 #![cfg(feature = "sim")]
 #![expect(clippy::disallowed_methods, reason = "it says how fast it was")]
 
@@ -74,7 +75,8 @@ fn one(seed: u64, scale: Scale) -> Report {
 
 fn fail(seed: u64, scale: Scale, case: &Case, message: &str) -> ! {
     println!("seed {seed} ({scale:?}): {message}");
-    let failure = shrink(case, message, SHRINK_RUNS);
+    let runs = variable("SHRINK").map_or(SHRINK_RUNS, |text| text.parse().expect("SHRINK is a number"));
+    let failure = shrink(case, message, runs);
     let steps = failure.case.steps.len();
     println!("# {}\n# {steps} steps after {} runs\n{}", failure.message, failure.runs, failure.case);
     panic!("seed {seed} ({scale:?}): {message}");

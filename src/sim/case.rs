@@ -207,6 +207,8 @@ pub enum Fault {
     NoDescriptors { node: u8, time: u64 },
     /// The mailboxes of its services are full.
     Full { node: u8, time: u64 },
+    /// It has no memory for what its peers send.
+    Memory { node: u8, time: u64 },
     /// Nothing goes between two sets of nodes.
     Cut { one: u16, other: u16, doors: Doors, time: u64 },
     /// Nothing goes from one set of nodes to the other.
@@ -234,7 +236,7 @@ pub enum Fault {
 }
 
 /// What the classes of faults are called, by [`Fault::class`].
-pub const CLASSES: [&str; 21] = [
+pub const CLASSES: [&str; 22] = [
     "crash",
     "power",
     "leave",
@@ -256,6 +258,7 @@ pub const CLASSES: [&str; 21] = [
     "flip",
     "truncate",
     "stranger",
+    "memory",
 ];
 
 impl Fault {
@@ -283,6 +286,7 @@ impl Fault {
             Self::Flip { .. } => 18,
             Self::Truncate { .. } => 19,
             Self::Stranger { .. } => 20,
+            Self::Memory { .. } => 21,
         }
     }
 
@@ -298,6 +302,7 @@ impl Fault {
             Self::Jump { node, by } => ("jump", vec![node.into(), by]),
             Self::NoDescriptors { node, time } => ("descriptors", vec![node.into(), time]),
             Self::Full { node, time } => ("full", vec![node.into(), time]),
+            Self::Memory { node, time } => ("memory", vec![node.into(), time]),
             Self::Cut { one, other, doors, time } => {
                 ("cut", vec![one.into(), other.into(), doors_no(doors), time])
             }
@@ -330,6 +335,7 @@ impl Fault {
             ("jump", [node, by]) => Self::Jump { node: *node as u8, by: *by },
             ("descriptors", [node, time]) => Self::NoDescriptors { node: *node as u8, time: *time },
             ("full", [node, time]) => Self::Full { node: *node as u8, time: *time },
+            ("memory", [node, time]) => Self::Memory { node: *node as u8, time: *time },
             ("cut", [one, other, doors, time]) => {
                 let doors = doors_of(*doors)?;
                 Self::Cut { one: *one as u16, other: *other as u16, doors, time: *time }

@@ -7,7 +7,7 @@ use super::services::Letter;
 use super::tcp::{End, Side, TcpId};
 use super::world::{Due, START, World, conn_id};
 use crate::limits::{SERVICE_ID_VACANT, STALL_STEPS, TIE_TIME_MAX};
-use crate::message::{Handle, HarborId, HarborRequest, Name, Session, Status, Waiter};
+use crate::message::{Handle, HarborId, HarborRequest, MemoryUse, Name, Session, Status, Waiter};
 use crate::registry::MasterEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -73,7 +73,10 @@ impl World<'_> {
     /// have taken both ways and the time of a service.)
     pub(super) fn check_delay(&self, sent: Sent, ways: u64) {
         let (Some(link), Whom::Service(to)) = (sent.link, sent.to) else { return };
-        let is_sick = |node: usize| self.nodes[node].condition.sick >= sent.at;
+        let is_sick = |node: usize| {
+            let condition = &self.nodes[node].condition;
+            condition.sick >= sent.at || condition.crowded >= sent.at
+        };
         if self.marks[link as usize].touched || is_sick(sent.from.node) || is_sick(to.node) {
             return;
         }
@@ -115,6 +118,19 @@ impl World<'_> {
         let was_cut = way.0 <= since && way.1 > self.now;
         let theirs = &self.nodes[other].condition;
         let was_paused = theirs.paused_since <= since && theirs.paused > self.now;
+        let bounds = bounds(&self.case.plan);
+        // Who does not read, or has heard that it is not read, gives the other time; that it is over may be under way for long.
+        let rest = (bounds.pause_time_max + bounds.heartbeat_deadline).as_nanos() as u64;
+        let crowded =
+            [(node, 0), (other, rest)].map(|(node, rest)| match self.nodes[node].condition.crowded {
+                0 => 0,
+                until => until + rest,
+            });
+        let rested = crowded[0].max(crowded[1]);
+        if rested >= since {
+            let time = bounds.heartbeat_deadline + 2 * bounds.heartbeat;
+            return self.look_for_down(tcp, side, (rested + 1, time), may_wait);
+        }
         let was_well = self.nodes[node].condition.sick < since;
         let peer = self.nodes[other].id;
         let is_link = self.oracle.link(node, peer) == Some(tcp);
@@ -125,7 +141,6 @@ impl World<'_> {
         let End::Open(conn) = end else { return };
         let has_unsent = ours.harbor.outbox(conn_id(conn)).is_some_and(|outbox| !outbox.is_empty());
         assert!(has_unsent && may_wait, "I12: node {node} has not found that its link to {peer} is dead");
-        let bounds = bounds(&self.case.plan);
         let time = bounds.stall_time_max + 2 * bounds.heartbeat + bounds.stall_time_max / STALL_STEPS;
         self.look_for_down(tcp, side, (since, time), false);
     }
@@ -286,6 +301,9 @@ impl World<'_> {
             let conns = node.conns.values().filter(|(tcp, _)| is_old(tcp)).count();
             assert_eq!(conns, peers.len() + lines, "I15: connections of node {index}: {:?}", node.conns);
         }
+        let MemoryUse { reading, mailboxes, held, waiting, .. } = ours.harbor.memory();
+        let rest = (reading, mailboxes, held, waiting);
+        assert_eq!(rest, (0, 0, 0, 0), "I15: memory of node {index} that nothing needs");
         for service in &ours.services {
             let asked: Vec<_> = service.asked.values().filter(|asked| is_answered_soon(**asked)).collect();
             assert!(asked.is_empty() || !service.alive, "I3: {:?} still waits for {asked:?}", service.uid);

@@ -131,7 +131,9 @@ impl<'a> Draw<'a> {
             }
         }
         let garbage = [class_of("flip"), class_of("truncate")];
-        if rng.chance(60) {
+        // Rarer than the others for want of something to spoil.
+        garbage.iter().for_each(|class| weights[*class] *= 3);
+        if rng.chance(40) {
             garbage.iter().for_each(|class| weights[*class] = 0);
         }
         let (act_every, fault_every, time_max) = match scale {
@@ -273,7 +275,7 @@ impl<'a> Draw<'a> {
         let fault = match class {
             "stall" if self.rng.chance(20) => return self.swizzle(at, steps),
             "crash" | "power" | "leave" => self.ending(class),
-            "pause" | "slow" | "jump" | "descriptors" | "full" => self.condition(class),
+            "pause" | "slow" | "jump" | "descriptors" | "full" | "memory" => self.condition(class),
             "cut" | "master-cut" | "one-way" => self.cut(class),
             _ => self.connection(class),
         };
@@ -306,6 +308,12 @@ impl<'a> Draw<'a> {
             }
             "jump" => Fault::Jump { node: self.ours(), by: self.around(self.time_max * 4) },
             "descriptors" => Fault::NoDescriptors { node: self.ours(), time },
+            // Meanwhile the mailboxes are looked at each millisecond: mostly it is over soon.
+            "memory" => {
+                let longest = if self.rng.chance(85) { SECOND / 2 } else { 12 * SECOND };
+                let time = (self.time_max * 2).min(self.around(longest / 2));
+                Fault::Memory { node: self.ours(), time }
+            }
             _ => Fault::Full { node: self.ours(), time },
         }
     }

@@ -156,6 +156,7 @@ impl World<'_> {
             | Fault::Jump { node, .. }
             | Fault::NoDescriptors { node, .. }
             | Fault::Full { node, .. }
+            | Fault::Memory { node, .. }
             | Fault::Refuse { node, .. }
             | Fault::Silence { node, .. }
             | Fault::LateEnd { node, .. } => self.worsen(node.into(), fault),
@@ -211,6 +212,10 @@ impl World<'_> {
                 condition.full = until(time);
                 0
             }
+            Fault::Memory { time, .. } => {
+                condition.crowded = until(time);
+                0
+            }
             Fault::Refuse { time, .. } => {
                 condition.refuses = until(time);
                 0
@@ -229,6 +234,13 @@ impl World<'_> {
         condition.sick = condition.sick.max(sick);
         if sick > 0 {
             self.touch(|tcp| tcp.side_of(node).is_some());
+        }
+        if let Fault::Memory { .. } = fault {
+            for (tcp, _) in self.conns_of(node) {
+                self.marks[tcp as usize].crowded = true;
+            }
+            let life = self.nodes[node].life;
+            self.input(node, life, |_, _| {});
         }
         if let Fault::Pause { .. } = fault {
             for (tcp, side) in self.conns_of(node) {
@@ -453,8 +465,9 @@ impl World<'_> {
         let limit = since + patience.as_nanos() as u64 + 10 * self.case.plan.delay_max;
         let condition = &host.condition;
         // A close of its own may come late as well.
-        let is_well =
-            [condition.sick, condition.no_descriptors, condition.late].iter().all(|end| *end < since);
+        let is_well = [condition.sick, condition.no_descriptors, condition.late, condition.crowded]
+            .iter()
+            .all(|end| *end < since);
         let is_judge = matches!(host.host, Host::Ours(_)) && host.life == life && is_well;
         assert!(!is_judge || self.now <= limit, "I12: node {to} lets a stranger stay: {who:?}");
     }
@@ -475,6 +488,7 @@ impl World<'_> {
                 &mut condition.slow,
                 &mut condition.no_descriptors,
                 &mut condition.full,
+                &mut condition.crowded,
                 &mut condition.refuses,
                 &mut condition.silent,
                 &mut condition.late,

@@ -97,7 +97,8 @@ impl World<'_> {
         let is_sick = |node: usize| self.nodes[node].condition.sick > self.now;
         let strange = node + 1 == self.nodes.len();
         let touched = strange || is_sick(node) || is_sick(to);
-        self.marks.push(Mark { opened: self.now, touched, garbled: false, strange });
+        let crowded = [node, to].iter().any(|node| self.nodes[*node].condition.crowded > self.now);
+        self.marks.push(Mark { opened: self.now, touched, garbled: false, strange, crowded });
         self.tcps.insert(tcp, Tcp::new(nodes, door, weather, rng));
         self.after(accept, Due::Accept { tcp });
         self.after(accept + connect, Due::Connected { tcp, conn });
@@ -177,6 +178,8 @@ impl World<'_> {
         let Some(&(tcp, side)) = self.nodes[node].conns.get(&conn) else { return };
         let Some(open) = self.tcps.get_mut(&tcp) else { return };
         open.towards(side).is_paused = is_paused;
+        let crowded = &mut self.nodes[node].condition.crowded;
+        *crowded = self.now.max(*crowded);
         if !is_paused {
             self.after(1, Due::Arrive { tcp, side });
         }
@@ -215,9 +218,19 @@ impl World<'_> {
             return false;
         }
         let place = &mut self.nodes[node];
+        if let Host::Ours(ours) = &mut place.host
+            && place.life == life
+            && open.has_arrived(self.now, side)
+            && ours.harbor.is_short_of_memory()
+            && ours.harbor.room(clock, conn_id(conn)) == 0
+        {
+            // It is not read until the machine says so.
+            self.drain(node, life);
+            return false;
+        }
         let received = open.receive(self.now, side, |bytes| match &mut place.host {
             Host::Ours(ours) if place.life == life => ours.harbor.handle_bytes(clock, conn_id(conn), bytes),
-            Host::Real(real) if place.life == life => real.bytes(clock, conn, bytes),
+            Host::Real(real) if place.life == life && !bytes.is_empty() => real.bytes(clock, conn, bytes),
             Host::Ours(_) | Host::Real(_) | Host::Crowd(_) | Host::Nothing => {}
         });
         let writer_waits = open.towards(side).writer_waits;

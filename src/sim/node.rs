@@ -132,6 +132,8 @@ pub(super) struct Condition {
     pub(super) free: u64,
     pub(super) no_descriptors: u64,
     pub(super) full: u64,
+    /// Mailboxes hold all the memory that there is; or when a link was last not read, or read again.
+    pub(super) crowded: u64,
     pub(super) refuses: u64,
     pub(super) silent: u64,
     pub(super) late: u64,
@@ -256,12 +258,12 @@ pub(super) fn place_of(address: &str) -> Option<(usize, Door)> {
 }
 
 fn settings(plan: &Plan, index: usize, own: HarborId, incarnation: u64, seed: u64) -> Settings {
-    let bounds = if plan.default_bounds == 1 { Bounds::default() } else { small_bounds() };
+    let bounds = if plan.default_bounds == 1 { Bounds::default() } else { small_bounds(plan) };
     let join = Join { listen: address(index), advertise: None, master: MASTER_ADDRESS.to_owned() };
     Settings {
         join: Some(join),
         master: (index == 0).then(|| MASTER_ADDRESS.to_owned()),
-        hello: (plan.kin == 1).then_some(Hello { incarnation, capabilities: Hello::PULSE }),
+        hello: (plan.kin == 1).then_some(Hello { incarnation, capabilities: CAPABILITIES }),
         // Some compress what they send.
         compress: (index % 2 == 1).then_some(64),
         bounds,
@@ -270,8 +272,13 @@ fn settings(plan: &Plan, index: usize, own: HarborId, incarnation: u64, seed: u6
     }
 }
 
+const CAPABILITIES: u64 = Hello::PULSE | Hello::READS_COMPRESSED;
+
+/// Reached by what one read may bring; in every other run there is more.
+const INBOUND_BYTES_MAX: usize = 16 << 10;
+
 /// Bounds that are reached, and times that pass, within a short run.
-fn small_bounds() -> Bounds {
+fn small_bounds(plan: &Plan) -> Bounds {
     Bounds {
         held_messages_max: 60,
         held_time_max: Duration::from_millis(400),
@@ -285,6 +292,8 @@ fn small_bounds() -> Bounds {
         leave_time_max: Duration::from_millis(50),
         unsent_warn_bytes: 4096,
         unsent_bytes_max: 64 << 10,
+        inbound_bytes_max: INBOUND_BYTES_MAX << (4 * (plan.seed & 1)),
+        pause_time_max: Duration::from_millis(300),
         name_held_messages_max: 12,
         pending_calls_max: 40,
         registry: registry::Bounds {
@@ -299,7 +308,7 @@ fn small_bounds() -> Bounds {
 
 /// The bounds of the nodes of a run.
 pub(super) fn bounds(plan: &Plan) -> Bounds {
-    if plan.default_bounds == 1 { Bounds::default() } else { small_bounds() }
+    if plan.default_bounds == 1 { Bounds::default() } else { small_bounds(plan) }
 }
 
 /// The name that a service registers.

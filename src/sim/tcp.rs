@@ -224,6 +224,11 @@ impl Tcp {
         }
     }
 
+    /// Whether there is something to read.
+    pub(super) fn has_arrived(&mut self, now: u64, side: Side) -> bool {
+        self.towards(side).pieces.front().is_some_and(|(at, _)| *at <= now)
+    }
+
     /// Hands the bytes that have arrived to `read`, as many at once as this direction gives, or says what else came.
     pub(super) fn receive<T>(
         &mut self,
