@@ -338,7 +338,7 @@ impl Harbor {
         self.desk.intake.undeliverable += 1;
         if !matches!(envelope.kind, Kind::RESPONSE | Kind::ERROR) && !mutant::is(Mutant::MissingInSilence) {
             let (missing, sender) = (envelope.dest, envelope.source);
-            let session = if envelope.kind.is_answered() { envelope.session } else { Session::NONE };
+            let session = if envelope.kind == Kind::MULTICAST { Session::NONE } else { envelope.session };
             self.desk.reply(Envelope::error(missing, sender, session, CallError::NoService));
         }
         self.settle();

@@ -600,7 +600,6 @@ impl Slave {
         // Links of an earlier join may be to nodes that this master does not count.
         self.knows_all = missing == 0 && !self.was_ready && self.kin.is_some();
         self.was_ready = true;
-        // What is known of others by now was heard on an earlier link.
         self.doubt_known();
         self.event(SlaveEvent::Joined { missing });
         self.use_kept(kept);

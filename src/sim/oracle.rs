@@ -303,6 +303,11 @@ impl Oracle {
         }
     }
 
+    /// Whether a service of this node sent a message of this number.
+    pub(super) fn is_from(&self, number: u64, node: usize) -> bool {
+        self.sent.get(number as usize).is_some_and(|sent| sent.from.node == node)
+    }
+
     /// Peers that are up for a node.
     pub(super) fn peers(&self, node: usize) -> BTreeSet<HarborId> {
         self.links.get(&node).map(|links| links.keys().copied().collect()).unwrap_or_default()
