@@ -370,7 +370,8 @@ impl World<'_> {
         let life = self.nodes[node].life;
         let is_own_word = matches!(envelope.body, Body::Failure(_));
         // What waited for a name inside the node, until garbage told it, is none itself.
-        let number = envelope.body.bytes().and_then(number_of).filter(|_| envelope.kind != Kind::RESPONSE);
+        let is_request = envelope.kind != Kind::RESPONSE && !envelope.source.is_remote(own);
+        let number = envelope.body.bytes().and_then(number_of).filter(|_| is_request);
         let is_local = number.is_some_and(|number| self.oracle.is_from(number, node));
         if !is_local && self.over.is_some_and(|tcp| self.marks[tcp as usize].garbled) {
             return self.garbled(node, life, &envelope);

@@ -482,7 +482,9 @@ impl Real {
     }
 
     fn ended(&mut self, session: u32, outcome: Outcome) {
-        let before = self.outcomes.insert(session, outcome);
-        assert_eq!(before, None, "call {session} ended twice");
+        // Garbage may have ended it before it began.
+        if self.outcomes.insert(session, outcome).is_some() {
+            self.log.push(format!("call {session} ended twice"));
+        }
     }
 }
