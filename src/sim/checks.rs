@@ -119,6 +119,7 @@ impl World<'_> {
         let theirs = &self.nodes[other].condition;
         let was_paused = theirs.paused_since <= since && theirs.paused > self.now;
         let bounds = bounds(&self.case.plan);
+        let time = bounds.heartbeat_deadline + 2 * bounds.heartbeat;
         // Who does not read, or has heard that it is not read, gives the other time; that it is over may be under way for long.
         let rest = (bounds.pause_time_max + bounds.heartbeat_deadline).as_nanos() as u64;
         let crowded =
@@ -126,9 +127,10 @@ impl World<'_> {
                 0 => 0,
                 until => until + rest,
             });
-        let rested = crowded[0].max(crowded[1]);
+        // What a cut kept back came when it ended.
+        let came = if way.1 <= self.now { way.1 } else { 0 };
+        let rested = crowded[0].max(crowded[1]).max(came);
         if rested >= since {
-            let time = bounds.heartbeat_deadline + 2 * bounds.heartbeat;
             return self.look_for_down(tcp, side, (rested + 1, time), may_wait);
         }
         let was_well = self.nodes[node].condition.sick < since;

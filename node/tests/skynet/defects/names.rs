@@ -105,8 +105,9 @@ fn e10_the_name_of_a_dead_service_of_ours_gives_errors() {
 fn e10_the_name_of_a_dead_service_of_ours_can_be_given_again() {
     let Some(world) = World::found() else { return };
     let (master, rust, other) = (world.real_master(1), world.library(2), world.library(3));
+    // A real master tells those who come later of the first owner for ever.
+    [&rust, &other].iter().for_each(|own| own.wait_linked(1));
     for own in [&rust, &other] {
-        own.wait_linked(1);
         let mortal = own.node.spawn("mortal", Agent::default()).unwrap();
         until("the name is free", || own.node.register_global("MORTAL", &mortal).is_ok());
         until("Lua finds it", || master.ask("query MORTAL 3000") == Ok(mortal.handle().to_string()));
