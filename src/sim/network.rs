@@ -291,6 +291,10 @@ impl World<'_> {
     pub(super) fn writable(&mut self, tcp: TcpId, side: Side) {
         let Some(open) = self.tcps.get(&tcp) else { return };
         let ((node, life), End::Open(conn)) = (open.node(side), open.end(side)) else { return };
+        // The way back may be cut again.
+        if let Some(until) = self.blocked_towards(open, side) {
+            return self.at(until, Due::Writable { tcp, side });
+        }
         match self.nodes[node].host {
             Host::Ours(_) if self.nodes[node].life == life => {
                 self.transmit(node, conn);
