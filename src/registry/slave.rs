@@ -531,12 +531,11 @@ impl Slave {
 
     /// `N`: the name has this owner, now or when ready.
     fn hear(&mut self, name: Name, handle: Handle, epoch: Option<u64>) {
-        self.claims.note_heard(&name, handle);
         let is_untold = self.state() == SlaveState::Ready && self.claims.is_untold(&name);
         if is_untold && self.has_kin_master() {
             return self.claims.note_verdict(name, handle, epoch);
         }
-        if self.claims.pop_outdated(&name) || self.hear_of_vacancy(&name, handle) {
+        if self.claims.note_owner(&name, handle) || self.hear_of_vacancy(&name, handle) {
             return;
         }
         if is_untold && !self.is_rival(handle) {
@@ -600,6 +599,7 @@ impl Slave {
         // Links of an earlier join may be to nodes that this master does not count.
         self.knows_all = missing == 0 && !self.was_ready && self.kin.is_some();
         self.was_ready = true;
+        // What is known of others by now was heard on an earlier link.
         self.doubt_known();
         self.event(SlaveEvent::Joined { missing });
         self.use_kept(kept);

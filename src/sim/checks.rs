@@ -267,6 +267,8 @@ impl World<'_> {
             match &self.nodes[node].host {
                 Host::Ours(_) => self.check_end(node),
                 Host::Real(real) => {
+                    let twice = real.ended_twice.filter(|_| !self.has_garbage());
+                    assert!(twice.is_none(), "I3: call {twice:?} of real node {node} ended twice");
                     let complaints = real.complaints();
                     assert!(
                         !is_lossless || complaints.is_empty(),

@@ -321,7 +321,7 @@ impl World<'_> {
     }
 
     /// Whether something was spoilt on its way, in this run.
-    fn has_garbage(&self) -> bool {
+    pub(super) fn has_garbage(&self) -> bool {
         self.marks.iter().any(|mark| mark.garbled)
     }
 

@@ -14,13 +14,13 @@ impl Slot {
     pub(in super::super) fn begin_pulse(&mut self, desk: &mut Desk) {
         if let State::Up(link) = &mut self.state {
             link.pulse.begin(desk.now, rhythm(desk));
-            if link.peer_rests_until > desk.now {
-                link.pulse.suspend(link.peer_rests_until);
+            // Either may have said that it does not read before both had said hello.
+            let until = if link.pause.is_some() { longest_rest(desk) } else { link.peer_rests_until };
+            if until > desk.now {
+                link.pulse.suspend(until);
             }
             link.pulse.due().into_iter().for_each(|due| desk.wake_at(due));
         }
-        // The hello may stand before what there is no memory for.
-        self.rest(desk);
     }
 
     /// Whether the peer's silence means something.

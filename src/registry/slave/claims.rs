@@ -130,18 +130,15 @@ impl Claims {
 
     /// The owner of a name came: the present master knows it. Whether it is the answer of a real one for a name that is nobody's
     /// by now.
-    pub(super) fn pop_outdated(&mut self, name: &Name) -> bool {
+    pub(super) fn note_owner(&mut self, name: &Name, owner: Handle) -> bool {
         self.doubted.remove(name);
-        self.outdated.remove(name)
-    }
-
-    pub(super) fn note_heard(&mut self, name: &Name, handle: Handle) {
         if let Some(heard) = self.heard.get_mut(name) {
-            match is_nobody(handle) {
-                true => heard.nobody = Some(handle),
+            match is_nobody(owner) {
+                true => heard.nobody = Some(owner),
                 false => heard.owners += 1,
             }
         }
+        self.outdated.remove(name)
     }
 
     /// Takes back what a service wants of this name, or of any. Who waits for it.
@@ -265,13 +262,9 @@ impl Slave {
     /// nobody else was named, that owner is no news.
     fn pass_over_first_owners(&mut self) {
         for (name, heard) in std::mem::take(&mut self.claims.heard) {
-            let is_of = |owner: Handle, nobody: Handle| {
-                owner.harbor() == nobody.harbor() && !is_nobody(owner) && heard.owners == 1
-            };
-            let owner = self.names.owner(&name);
-            if let (Some(owner), Some(nobody)) = (owner, heard.nobody)
-                && is_of(owner, nobody)
-            {
+            let Some(nobody) = heard.nobody.filter(|_| heard.owners == 1) else { continue };
+            let is_first = |owner: Handle| owner.harbor() == nobody.harbor() && !is_nobody(owner);
+            if self.names.owner(&name).is_some_and(is_first) {
                 self.learn(name, nobody, None);
             }
         }
@@ -340,10 +333,10 @@ impl Slave {
                 self.send(conn, Packet::Query { name: kin_name(claim.handle.harbor()).into() });
             } else {
                 let is_vacant = self.names.owner(&claim.name).is_some_and(is_nobody);
-                match is_vacant {
-                    _ if self.has_kin_master() => {}
-                    true => drop(self.claims.outdated.insert(claim.name)),
-                    false => drop(self.claims.heard.insert(claim.name, Heard::default())),
+                if !self.has_kin_master() && is_vacant {
+                    self.claims.outdated.insert(claim.name);
+                } else if !self.has_kin_master() {
+                    self.claims.heard.insert(claim.name, Heard::default());
                 }
                 self.send(conn, Packet::Query { name: claim.name.into() });
             }

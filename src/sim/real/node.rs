@@ -41,6 +41,8 @@ pub struct Real {
     pub faults: Faults,
     /// What it logged that is no routine.
     pub log: Vec<String>,
+    /// A call that had two outcomes. Garbage may end one before it begins.
+    pub ended_twice: Option<u32>,
     /// What its calls came to, by session.
     pub outcomes: BTreeMap<u32, Outcome>,
     /// What reached its services.
@@ -81,6 +83,7 @@ impl Real {
             is_dead: false,
             faults: Faults::default(),
             log: Vec::new(),
+            ended_twice: None,
             outcomes: BTreeMap::new(),
             received: Vec::new(),
             slots: Slots::new(id),
@@ -482,9 +485,8 @@ impl Real {
     }
 
     fn ended(&mut self, session: u32, outcome: Outcome) {
-        // Garbage may have ended it before it began.
         if self.outcomes.insert(session, outcome).is_some() {
-            self.log.push(format!("call {session} ended twice"));
+            self.ended_twice = Some(session);
         }
     }
 }
